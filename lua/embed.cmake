@@ -19,9 +19,26 @@ mp_embed_tree(MP_EMBED_ENTRIES "${PROJECT_SOURCE_DIR}/stdlib" "")
 mp_embed_tree(MP_EMBED_ENTRIES "${PROJECT_SOURCE_DIR}/recipes" "recipes/")
 list(APPEND MP_EMBED_ENTRIES "argparse.lua\t${VENDOR_ARGPARSE_LUA}")
 
+# moonport/apidoc.lua: the documentation comments, for `.doc` at the prompt.
+file(GLOB_RECURSE MP_API_SOURCES CONFIGURE_DEPENDS RELATIVE "${PROJECT_SOURCE_DIR}"
+     "${PROJECT_SOURCE_DIR}/stdlib/*.lua" "${CMAKE_CURRENT_SOURCE_DIR}/bind_*.c")
+list(JOIN MP_API_SOURCES "\n" MP_API_TEXT)
+set(MP_API_LIST "${CMAKE_CURRENT_BINARY_DIR}/apidoc.list")
+# These lists are rewritten only when they differ, so that an unchanged set of files rebuilds nothing.
+file(CONFIGURE OUTPUT "${MP_API_LIST}" CONTENT "${MP_API_TEXT}\n" @ONLY)
+list(TRANSFORM MP_API_SOURCES PREPEND "${PROJECT_SOURCE_DIR}/" OUTPUT_VARIABLE MP_API_PATHS)
+set(MP_API_OUTPUT "${CMAKE_CURRENT_BINARY_DIR}/apidoc.lua")
+add_custom_command(
+  OUTPUT ${MP_API_OUTPUT}
+  COMMAND ${LUA_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/apidoc.lua ${MP_API_LIST} ${MP_API_OUTPUT}
+  WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
+  DEPENDS apidoc.lua ${MP_API_LIST} ${MP_API_PATHS}
+  COMMENT "Collecting the API's documentation"
+  VERBATIM)
+list(APPEND MP_EMBED_ENTRIES "moonport/apidoc.lua\t${MP_API_OUTPUT}")
+
 list(JOIN MP_EMBED_ENTRIES "\n" MP_EMBED_TEXT)
 set(MP_EMBED_LIST "${CMAKE_CURRENT_BINARY_DIR}/embedded.list")
-# Rewritten only when it differs, so that an unchanged set of files rebuilds nothing.
 file(CONFIGURE OUTPUT "${MP_EMBED_LIST}" CONTENT "${MP_EMBED_TEXT}\n" @ONLY)
 list(TRANSFORM MP_EMBED_ENTRIES REPLACE "^[^\t]+\t" "" OUTPUT_VARIABLE MP_EMBED_SOURCES)
 
@@ -33,3 +50,10 @@ add_custom_command(
   VERBATIM)
 add_library(moonport-embedded STATIC ${CMAKE_CURRENT_BINARY_DIR}/embedded.c)
 target_include_directories(moonport-embedded PUBLIC ${PROJECT_SOURCE_DIR})
+set_target_properties(moonport-embedded PROPERTIES C_CLANG_TIDY "")
+
+if(MP_TESTS)
+  add_test(NAME runtime.unit.every_public_function_is_documented
+    COMMAND ${LUA_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/apidoc.lua ${MP_API_LIST} --check
+    WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+endif()
