@@ -1,0 +1,221 @@
+/* moonport: the program. `run` is here, where its start-up time counts; every other command is Lua
+ * (stdlib/moonport/cli.lua). */
+#include "core/mem.h"
+#include "core/scrub.h"
+#include "errors.h"
+#include "loader.h"
+#include "runtime.h"
+
+#include <lauxlib.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static mp_runtime *runtime;
+
+static const char run_help[] =
+    "Usage: moonport run [--trace] FILE [ARGS...]\n"
+    "       moonport run [--trace] -e CODE [ARGS...]\n"
+    "       moonport run [--trace] - [ARGS...]      reads the script from standard input\n"
+    "\n"
+    "Runs a Lua script with moonport's modules: local mp = require \"moonport\".\n"
+    "The script finds its arguments in `arg` and `...`.\n"
+    "\n"
+    "Options:\n"
+    "  -e CODE    runs CODE\n"
+    "  --trace    on an uncaught error, prints the Lua traceback too\n"
+    "  -h, --help\n"
+    "\n"
+    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 refused, 130 interrupted.\n"
+    "\n"
+    "Example: moonport run -e 'print(require(\"moonport\").sys.hostname())'\n";
+
+typedef struct {
+  const char *code; /* -e */
+  const char *file; /* NULL: standard input */
+  int first_arg;    /* index in argv of the script's first argument */
+  bool trace;
+} run_options;
+
+/* Returns -1 to go on, else an exit status. */
+static int parse_run(int argc, char **argv, int i, run_options *options) {
+  bool chosen = false;
+  while (i < argc && !chosen) {
+    const char *word = argv[i++];
+    if (strcmp(word, "--trace") == 0) {
+      options->trace = true;
+    } else if (strcmp(word, "-h") == 0 || strcmp(word, "--help") == 0) {
+      fputs(run_help, stdout);
+      return 0;
+    } else if (strcmp(word, "-e") == 0) {
+      if (i == argc) {
+        fprintf(stderr, "moonport run: -e wants the code to run\n");
+        return 2;
+      }
+      options->code = argv[i++];
+      chosen = true;
+    } else if (strcmp(word, "-") == 0) {
+      chosen = true;
+    } else if (strcmp(word, "--") == 0) {
+      options->file = i < argc ? argv[i++] : NULL;
+      chosen = options->file != NULL;
+      break;
+    } else if (word[0] == '-') {
+      fprintf(stderr, "moonport run: unknown option `%s`; see `moonport run --help`\n", word);
+      return 2;
+    } else {
+      options->file = word;
+      chosen = true;
+    }
+  }
+  if (!chosen) {
+    fprintf(stderr, "moonport run: no script was named; see `moonport run --help`\n");
+    return 2;
+  }
+  options->first_arg = i;
+  return -1;
+}
+
+/* arg[0] is the script, arg[1] its first argument, arg[-1] and below what came before it. */
+static void set_arg(lua_State *L, int argc, char **argv, int script) {
+  lua_createtable(L, argc - script, script + 1);
+  for (int i = 0; i < argc; i++) {
+    lua_pushstring(L, argv[i]);
+    lua_rawseti(L, -2, i - script);
+  }
+  lua_setglobal(L, "arg");
+}
+
+static void print_error(lua_State *L, int index, bool trace) {
+  const char *text = luaL_tolstring(L, index, NULL);
+  char *clean = mp_scrub_text(text);
+  fprintf(stderr, "moonport: %s\n", clean);
+  free(clean);
+  if (trace && lua_isstring(L, index + 1)) {
+    clean = mp_scrub_text(lua_tostring(L, index + 1));
+    fprintf(stderr, "%s\n", clean);
+    free(clean);
+  }
+  lua_pop(L, 1);
+}
+
+/* The function and its arguments are on the stack. */
+static int call_and_report(mp_runtime *rt, int nargs, bool trace) {
+  lua_State *L = rt->L;
+  if (mp_runtime_call(rt, nargs) == LUA_OK)
+    return rt->exit_requested ? rt->exit_code : -1;
+  int error = lua_absindex(L, -2);
+  int status = mp_exit_status(L, error);
+  if (!rt->exit_requested)
+    print_error(L, error, trace);
+  return status;
+}
+
+static int run(mp_runtime *rt, int argc, char **argv, int first) {
+  run_options options = {0};
+  int status = parse_run(argc, argv, first, &options);
+  if (status >= 0)
+    return status;
+  lua_State *L = rt->L;
+  set_arg(L, argc, argv, options.first_arg - 1);
+  if (options.code)
+    status = luaL_loadbufferx(L, options.code, strlen(options.code), "=(command line)", "t");
+  else
+    status = luaL_loadfilex(L, options.file, "t");
+  if (status != LUA_OK) {
+    fprintf(stderr, "moonport: %s\n", lua_tostring(L, -1));
+    return status == LUA_ERRFILE ? 3 : 1;
+  }
+  int nargs = argc - options.first_arg;
+  luaL_checkstack(L, nargs, "too many arguments");
+  for (int i = options.first_arg; i < argc; i++)
+    lua_pushstring(L, argv[i]);
+  status = call_and_report(rt, nargs, options.trace);
+  return status < 0 ? 0 : status;
+}
+
+/* Gives the function behind every command but `run`: require("moonport.cli").main */
+static int l_command(lua_State *L) {
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "moonport.cli");
+  lua_call(L, 1, 1);
+  lua_getfield(L, -1, "main");
+  return 1;
+}
+
+/* --trace may stand anywhere among a command's own words. */
+static bool wants_trace(int argc, char **argv) {
+  for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+    if (strcmp(argv[i], "--trace") == 0)
+      return true;
+  }
+  return false;
+}
+
+static int command(mp_runtime *rt, int argc, char **argv) {
+  bool trace = wants_trace(argc, argv);
+  lua_State *L = rt->L;
+  set_arg(L, argc, argv, 0);
+  lua_pushcfunction(L, l_command);
+  if (lua_pcall(L, 0, 1, 0) != LUA_OK) {
+    lua_pushnil(L);
+    print_error(L, lua_gettop(L) - 1, trace);
+    return 1;
+  }
+  lua_getglobal(L, "arg");
+  int status = call_and_report(rt, 1, trace);
+  return status >= 0 ? status : (int)luaL_optinteger(L, -1, 0);
+}
+
+/* One keystroke can arrive twice: from the terminal, and from a parent that passes it on. */
+static bool is_echo(void) {
+  static struct timespec last;
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  double apart = (double)(now.tv_sec - last.tv_sec) + (double)(now.tv_nsec - last.tv_nsec) / 1e9;
+  last = now;
+  return runtime->interrupts > 0 && apart < 0.2;
+}
+
+static void on_signal(int number) {
+  runtime->signal = number;
+  if (is_echo())
+    return;
+  if (runtime->interrupts > 0 && !runtime->keep_on_interrupt) {
+    static const char text[] = "moonport: interrupted again; what was begun is left as it is, and "
+                               "the next command goes on from there\n";
+    ssize_t ignored = write(STDERR_FILENO, text, sizeof text - 1);
+    (void)ignored;
+    _exit(128 + number);
+  }
+  mp_runtime_interrupt(runtime);
+}
+
+static void catch_signals(void) {
+  struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+  sigaction(SIGINT, &action, NULL);
+  sigaction(SIGTERM, &action, NULL);
+  sigaction(SIGHUP, &action, NULL);
+  signal(SIGPIPE, SIG_IGN);
+}
+
+int main(int argc, char **argv) {
+  mp_error err = MP_ERROR_INIT;
+  runtime = mp_runtime_new(&err);
+  if (runtime == NULL) {
+    fprintf(stderr, "moonport: %s\n", err.message);
+    mp_error_reset(&err);
+    return 1;
+  }
+  catch_signals();
+  int status;
+  if (argc > 1 && strcmp(argv[1], "run") == 0)
+    status = run(runtime, argc, argv, 2);
+  else
+    status = command(runtime, argc, argv);
+  mp_runtime_free(runtime);
+  return status;
+}

@@ -1,0 +1,237 @@
+#include "runtime.h"
+
+#include "core/mem.h"
+#include "core/scrub.h"
+#include "errors.h"
+#include "gate.h"
+#include "loader.h"
+#include "task_internal.h"
+
+#include <lauxlib.h>
+#include <lualib.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CLOSE_TIMEOUT_SECONDS 30
+
+mp_runtime *mp_runtime_of(lua_State *L) {
+  return *(mp_runtime **)lua_getextraspace(L);
+}
+
+static int new_table_ref(lua_State *L) {
+  lua_newtable(L);
+  return luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+/* os.exit ends the program through the foreground task, so that __close handlers run. */
+static int l_exit(lua_State *L) {
+  mp_runtime *rt = mp_runtime_of(L);
+  rt->exit_code = lua_isboolean(L, 1) ? !lua_toboolean(L, 1) : (int)luaL_optinteger(L, 1, 0);
+  rt->exit_requested = true;
+  mp_task *root = rt->current;
+  if (root == NULL)
+    exit(rt->exit_code);
+  while (root->parent && !root->parent->session)
+    root = root->parent;
+  lua_pushliteral(L, "os.exit was called");
+  mp_task_cancel(L, root);
+  if (!rt->current->cancelled) /* behind a shield */
+    return 0;
+  rt->current->delivered = true;
+  mp_task_push_slot(L, rt->current, TASK_UV_CANCEL);
+  return lua_error(L);
+}
+
+static int open_libraries(lua_State *L) {
+  luaL_openlibs(L);
+  mp_install_loader(L);
+  mp_install_protect(L);
+  mp_install_coroutine(L);
+  mp_gate_stock_libraries(L);
+  luaL_requiref(L, "moonport.errors", luaopen_moonport_errors, 0);
+  luaL_requiref(L, "moonport.core.task", luaopen_moonport_task, 0);
+  lua_getglobal(L, "os");
+  lua_pushcfunction(L, l_exit);
+  lua_setfield(L, -2, "exit");
+  return 0;
+}
+
+/* Ctrl-C. */
+
+static void interrupted_in_script(lua_State *L, lua_Debug *ar) {
+  (void)ar;
+  mp_runtime *rt = mp_runtime_of(L);
+  lua_sethook(L, NULL, 0, 0);
+  if (rt->foreground == NULL)
+    return;
+  lua_pushliteral(L, "interrupted");
+  mp_task_cancel(L, rt->foreground);
+  mp_task *task = rt->current;
+  if (task == NULL || !task->cancelled || task->delivered)
+    return;
+  task->delivered = true;
+  mp_task_push_slot(L, task, TASK_UV_CANCEL);
+  lua_error(L);
+}
+
+static void interrupted_on_loop(uv_async_t *wake) {
+  mp_runtime *rt = wake->data;
+  if (rt->interrupts == 0 || rt->foreground == NULL)
+    return;
+  lua_pushliteral(rt->L, "interrupted");
+  mp_task_cancel(rt->L, rt->foreground);
+}
+
+void mp_runtime_interrupt(mp_runtime *rt) {
+  rt->interrupts++;
+  lua_sethook(rt->running, interrupted_in_script,
+              LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+  uv_async_send(&rt->wake);
+}
+
+/* Life. */
+
+static mp_runtime *fail(mp_runtime *rt, mp_error *err, const char *what) {
+  mp_error_set(err, "runtime", "start", "could not start Lua: %s", what);
+  if (rt->L)
+    lua_close(rt->L);
+  free(rt);
+  return NULL;
+}
+
+mp_runtime *mp_runtime_new(mp_error *err) {
+  mp_runtime *rt = mp_alloc(sizeof *rt);
+  rt->close_timeout = CLOSE_TIMEOUT_SECONDS;
+  if (mp_loop_init(&rt->loop, err) < 0) {
+    free(rt);
+    return NULL;
+  }
+  uv_async_init(&rt->loop.uv, &rt->wake, interrupted_on_loop);
+  rt->wake.data = rt;
+  uv_unref((uv_handle_t *)&rt->wake);
+  lua_State *L = rt->L = rt->running = luaL_newstate();
+  if (L == NULL)
+    return fail(rt, err, "out of memory");
+  *(mp_runtime **)lua_getextraspace(L) = rt;
+  rt->tasks_ref = new_table_ref(L);
+  rt->busy_ref = new_table_ref(L);
+  lua_pushcfunction(L, open_libraries);
+  if (lua_pcall(L, 0, 0, 0) != LUA_OK)
+    return fail(rt, err, lua_tostring(L, -1));
+  return rt;
+}
+
+/* One turn. Returns false when nothing is left that could make a task ready. */
+static bool turn(mp_runtime *rt) {
+  bool ran = mp_task_run_ready(rt);
+  bool busy = rt->ready_first != NULL;
+  int alive = uv_run(&rt->loop.uv, ran || busy ? UV_RUN_NOWAIT : UV_RUN_ONCE);
+  return ran || busy || alive || rt->ready_first;
+}
+
+static void cancel_all(mp_runtime *rt) {
+  lua_State *L = rt->L;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->tasks_ref);
+  for (lua_pushnil(L); lua_next(L, -2);) {
+    mp_task *task = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    lua_pushliteral(L, "the program ends");
+    mp_task_cancel(L, task);
+  }
+  lua_pop(L, 1);
+}
+
+static bool has_tasks(mp_runtime *rt) {
+  lua_State *L = rt->L;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->tasks_ref);
+  lua_pushnil(L);
+  bool some = lua_next(L, -2) != 0;
+  lua_settop(L, some ? -4 : -2);
+  return some;
+}
+
+void mp_runtime_free(mp_runtime *rt) {
+  cancel_all(rt);
+  while (has_tasks(rt) && turn(rt))
+    ;
+  lua_close(rt->L);
+  uv_close((uv_handle_t *)&rt->wake, NULL);
+  mp_loop_close(&rt->loop);
+  mp_scrub_reset();
+  free(rt);
+}
+
+/* Calling. */
+
+static void run_until_done(mp_runtime *rt, mp_task *task) {
+  bool stuck = false;
+  while (task->state != TASK_DONE) {
+    if (turn(rt))
+      continue;
+    if (stuck)
+      break;
+    stuck = true;
+    lua_pushliteral(rt->L, "nothing is left that could end this wait");
+    mp_task_cancel(rt->L, task);
+  }
+}
+
+/* stack: the task. Leaves results, or error and traceback. */
+static int take_outcome(lua_State *L, mp_task *task) {
+  int handle = lua_gettop(L);
+  if (task->failed) {
+    lua_getiuservalue(L, handle, TASK_UV_RESULT);
+    lua_getiuservalue(L, handle, TASK_UV_TRACEBACK);
+    lua_remove(L, handle);
+    return LUA_ERRRUN;
+  }
+  lua_getiuservalue(L, handle, TASK_UV_RESULT);
+  lua_getfield(L, -1, "n");
+  int count = (int)lua_tointeger(L, -1);
+  lua_pop(L, 1);
+  luaL_checkstack(L, count, "too many results");
+  for (int i = 1; i <= count; i++)
+    lua_rawgeti(L, handle + 1, i);
+  lua_remove(L, handle + 1);
+  lua_remove(L, handle);
+  return LUA_OK;
+}
+
+int mp_runtime_call(mp_runtime *rt, int nargs) {
+  mp_task *before = rt->foreground;
+  mp_task *task = mp_task_spawn(rt->L, NULL, nargs);
+  rt->foreground = task;
+  rt->interrupts = 0;
+  run_until_done(rt, task);
+  rt->foreground = before;
+  return take_outcome(rt->L, task);
+}
+
+static int status_of_code(const char *code) {
+  if (strcmp(code, "usage") == 0)
+    return 2;
+  if (strcmp(code, "not_found") == 0)
+    return 3;
+  if (strcmp(code, "refused") == 0)
+    return 4;
+  return 1;
+}
+
+int mp_exit_status(lua_State *L, int index) {
+  mp_runtime *rt = mp_runtime_of(L);
+  index = lua_absindex(L, index);
+  if (rt->exit_requested)
+    return rt->exit_code;
+  if (!mp_is_error(L, index))
+    return 1;
+  int status = 1;
+  if (lua_getfield(L, index, "exit") == LUA_TNUMBER)
+    status = (int)lua_tointeger(L, -1);
+  else if (lua_getfield(L, index, "code") == LUA_TSTRING)
+    status = rt->interrupts > 0 && strcmp(lua_tostring(L, -1), MP_CANCELLED) == 0
+                 ? 128 + rt->signal
+                 : status_of_code(lua_tostring(L, -1));
+  lua_settop(L, index);
+  return status;
+}
