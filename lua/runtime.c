@@ -43,12 +43,39 @@ static int l_exit(lua_State *L) {
   return lua_error(L);
 }
 
+/* The globals that scripts, recipes and hooks have besides Lua's own, each loaded on first use. */
+static int given_global(lua_State *L) {
+  static const char *const names[] = {"mp", "task", "secret", "recipe", "log", NULL};
+  const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
+  for (int i = 0; names[i]; i++) {
+    if (strcmp(name, names[i]) != 0)
+      continue;
+    lua_getglobal(L, "require");
+    lua_pushfstring(L, i == 0 ? "moonport" : "moonport.%s", name);
+    lua_call(L, 1, 1);
+    lua_pushvalue(L, -1);
+    lua_setglobal(L, name);
+    return 1;
+  }
+  return 0;
+}
+
+static void give_globals(lua_State *L) {
+  lua_pushglobaltable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, given_global);
+  lua_setfield(L, -2, "__index");
+  lua_setmetatable(L, -2);
+  lua_pop(L, 1);
+}
+
 static int open_libraries(lua_State *L) {
   luaL_openlibs(L);
   mp_install_loader(L);
   mp_install_protect(L);
   mp_install_coroutine(L);
   mp_gate_stock_libraries(L);
+  give_globals(L);
   luaL_requiref(L, "moonport.errors", luaopen_moonport_errors, 0);
   luaL_requiref(L, "moonport.core.task", luaopen_moonport_task, 0);
   lua_getglobal(L, "os");
