@@ -4,6 +4,7 @@
 #include "core/scrub.h"
 #include "errors.h"
 #include "loader.h"
+#include "manifest_eval.h"
 #include "runtime.h"
 
 #include <lauxlib.h>
@@ -203,6 +204,8 @@ static void catch_signals(void) {
 }
 
 int main(int argc, char **argv) {
+  if (argc == 2 && strcmp(argv[1], MP_MANIFEST_EVAL_COMMAND) == 0)
+    return mp_manifest_eval_main();
   mp_error err = MP_ERROR_INIT;
   runtime = mp_runtime_new(&err);
   if (runtime == NULL) {
