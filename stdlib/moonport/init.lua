@@ -11,7 +11,8 @@ return setmetatable(M, {
     if type(name) ~= "string" then return nil end
     local ok, module = pcall(require, "moonport." .. name)
     if not ok then
-      if type(module) == "string" and module:find("module 'moonport." .. name .. "' not found", 1, true) then
+      local absent = string.format("module 'moonport.%s' not found", name)
+      if type(module) == "string" and module:find(absent, 1, true) then
         error(string.format("moonport has no module `%s`", name), 2)
       end
       error(module, 0)

@@ -1,8 +1,8 @@
 --- Secrets by reference.
 --
--- A secret stands for a value that must not be shown. Joining it with `..` gives a secret; turning it
--- into plain text raises. Only parameters meant for it take the value: an environment variable, a
--- header, a file's body. What was used so is masked in moonport's own output from then on.
+-- A secret stands for a value that must not be shown. Joining it with `..` gives a secret; turning
+-- it into plain text raises. Only parameters meant for it take the value: an environment variable,
+-- a header, a file's body. What was used so is masked in moonport's own output from then on.
 -- @module moonport.secret
 
 local core = require "moonport.core.secret"
@@ -53,7 +53,9 @@ end
 function M.file(path)
   if type(path) ~= "string" then refuse("secret.file wants a path, got a " .. type(path)) end
   local file, reason = io.open(path, "rb")
-  if not file then refuse("could not read the secret: " .. reason, "who runs moonport needs to read it") end
+  if not file then
+    refuse("could not read the secret: " .. reason, "who runs moonport needs to read it")
+  end
   local text = file:read(LIMIT + 1) or ""
   file:close()
   if #text > LIMIT then refuse("the secret in `" .. path .. "` is larger than 1 MiB") end
@@ -68,7 +70,7 @@ function M.env(name)
   if type(name) ~= "string" then refuse("secret.env wants a name, got a " .. type(name)) end
   local value = os.getenv(name)
   if not value then
-    refuse("the environment variable `" .. name .. "` is not set", "export it before running moonport")
+    refuse("the environment variable `" .. name .. "` is not set", "export it first")
   end
   return core.new(value, { env = name })
 end
@@ -83,7 +85,8 @@ function M.command(argv)
     refuse("secret.command wants the program and its arguments as a list")
   end
   local process = require "moonport.process"
-  local call = table.move(argv, 1, #argv, 1, { stdin = "null", purpose = "credential", limit = LIMIT })
+  local call = { stdin = "null", purpose = "credential", limit = LIMIT }
+  table.move(argv, 1, #argv, 1, call)
   local result, err = try(process.run, call)
   if not result then refuse("the program that gives the secret failed", nil, err) end
   return core.new(without_final_newline(result.stdout), { command = argv })

@@ -1,9 +1,9 @@
 --- Tasks: code that reads as if it blocked, while nothing blocks.
 --
--- Every script, REPL line and recipe step runs in a task. A call that waits (a request, a process, a
--- sleep) suspends only its task. Concurrency is structured: a task ends only after the tasks that it
--- spawned have ended, and a child that fails cancels its siblings and, where nobody awaits it, is
--- raised in its parent.
+-- Every script, REPL line and recipe step runs in a task. A call that waits (a request, a process,
+-- a sleep) suspends only its task. Concurrency is structured: a task ends only after the tasks that
+-- it spawned have ended, and a child that fails cancels its siblings and, where nobody awaits it,
+-- is raised in its parent.
 --
 -- Cancelling a task raises a `cancelled` error where it waits. `pcall` and `try` do not swallow it.
 -- `<close>` variables run, may wait, and have 30 seconds for it in which a cancel does not touch
