@@ -19,6 +19,11 @@ mp_embed_tree(MP_EMBED_ENTRIES "${PROJECT_SOURCE_DIR}/stdlib" "")
 mp_embed_tree(MP_EMBED_ENTRIES "${PROJECT_SOURCE_DIR}/recipes" "recipes/")
 list(APPEND MP_EMBED_ENTRIES "argparse.lua\t${VENDOR_ARGPARSE_LUA}")
 
+# moonport/version.lua: the project's version, as text.
+set(MP_VERSION_OUTPUT "${CMAKE_CURRENT_BINARY_DIR}/version.lua")
+file(CONFIGURE OUTPUT "${MP_VERSION_OUTPUT}" CONTENT "return \"${PROJECT_VERSION}\"\n" @ONLY)
+list(APPEND MP_EMBED_ENTRIES "moonport/version.lua\t${MP_VERSION_OUTPUT}")
+
 # moonport/apidoc.lua: the documentation comments, for `.doc` at the prompt.
 file(GLOB_RECURSE MP_API_SOURCES CONFIGURE_DEPENDS RELATIVE "${PROJECT_SOURCE_DIR}"
      "${PROJECT_SOURCE_DIR}/stdlib/*.lua" "${CMAKE_CURRENT_SOURCE_DIR}/bind_*.c")
