@@ -26,7 +26,7 @@ list(APPEND MP_EMBED_ENTRIES "moonport/version.lua\t${MP_VERSION_OUTPUT}")
 
 # moonport/apidoc.lua: the documentation comments, for `.doc` at the prompt.
 file(GLOB_RECURSE MP_API_SOURCES CONFIGURE_DEPENDS RELATIVE "${PROJECT_SOURCE_DIR}"
-     "${PROJECT_SOURCE_DIR}/stdlib/*.lua" "${CMAKE_CURRENT_SOURCE_DIR}/bind_*.c")
+     "${PROJECT_SOURCE_DIR}/stdlib/*.lua" "${CMAKE_CURRENT_SOURCE_DIR}/*.c")
 list(JOIN MP_API_SOURCES "\n" MP_API_TEXT)
 set(MP_API_LIST "${CMAKE_CURRENT_BINARY_DIR}/apidoc.list")
 # These lists are rewritten only when they differ, so that an unchanged set of files rebuilds nothing.
@@ -56,6 +56,20 @@ add_custom_command(
 add_library(moonport-embedded STATIC ${CMAKE_CURRENT_BINARY_DIR}/embedded.c)
 target_include_directories(moonport-embedded PUBLIC ${PROJECT_SOURCE_DIR})
 set_target_properties(moonport-embedded PROPERTIES C_CLANG_TIDY "")
+
+# `ninja docs`: the reference as HTML. LDoc wants one Lua module per file, so what the bindings say
+# reaches it as comments in Lua.
+find_program(LDOC_EXECUTABLE ldoc)
+if(LDOC_EXECUTABLE)
+  set(MP_LDOC_FROM_C "${CMAKE_CURRENT_BINARY_DIR}/ldoc")
+  configure_file(${PROJECT_SOURCE_DIR}/docs/config.ld.in ${MP_LDOC_FROM_C}/config.ld @ONLY)
+  add_custom_target(docs
+    COMMAND ${LUA_EXECUTABLE} lua/apidoc.lua ${MP_API_LIST} --ldoc ${MP_LDOC_FROM_C}
+    COMMAND ${LDOC_EXECUTABLE} --quiet --config ${MP_LDOC_FROM_C}/config.ld .
+    WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
+    COMMENT "Generating docs/reference"
+    VERBATIM)
+endif()
 
 if(MP_TESTS)
   add_test(NAME runtime.unit.every_public_function_is_documented
