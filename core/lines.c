@@ -37,6 +37,18 @@ bool mp_lines_rest(mp_lines *lines, const char **line, size_t *len) {
   return true;
 }
 
+bool mp_lines_take(mp_lines *lines, size_t max, const char **bytes, size_t *len) {
+  size_t held = mp_lines_pending(lines);
+  if (held == 0 || max == 0)
+    return false;
+  *bytes = lines->bytes.data + lines->start;
+  *len = held < max ? held : max;
+  lines->start += *len;
+  if (lines->scanned < lines->start)
+    lines->scanned = lines->start;
+  return true;
+}
+
 size_t mp_lines_pending(const mp_lines *lines) {
   return lines->bytes.len - lines->start;
 }

@@ -28,7 +28,11 @@ bool mp_lines_next(mp_lines *lines, const char **line, size_t *len);
 /* Takes what is left at the end of the stream: true when bytes without a final newline remain. */
 bool mp_lines_rest(mp_lines *lines, const char **line, size_t *len);
 
-/* Bytes held that do not make a whole line yet. */
+/* Takes up to `max` of the bytes held, whatever they are: for readers that mix lines and blocks.
+ * False when none are held. Validity as for mp_lines_next. */
+bool mp_lines_take(mp_lines *lines, size_t max, const char **bytes, size_t *len);
+
+/* Bytes held that were not taken. */
 size_t mp_lines_pending(const mp_lines *lines);
 
 void mp_lines_free(mp_lines *lines);
