@@ -126,7 +126,8 @@ static void on_read(uv_stream_t *handle, ssize_t got, const uv_buf_t *buf) {
 static bool wants_input(const mp_stream *stream) {
   if (stream->at_end || stream->closing)
     return false;
-  return stream->reader.active || stream->on_bytes || (stream->keep > 0 && !stream->was_read);
+  return stream->reader.active || stream->on_bytes || (stream->keep > 0 && !stream->was_read) ||
+         mp_lines_pending(&stream->input) < stream->ahead;
 }
 
 static void adjust_reading(mp_stream *stream) {
@@ -313,6 +314,11 @@ void mp_stream_push(mp_stream *stream, mp_stream_on_bytes on_bytes, void *data) 
 
 void mp_stream_absorb(mp_stream *stream, size_t limit) {
   stream->keep = limit;
+  adjust_reading(stream);
+}
+
+void mp_stream_read_ahead(mp_stream *stream, size_t limit) {
+  stream->ahead = limit;
   adjust_reading(stream);
 }
 

@@ -61,6 +61,9 @@ void mp_stream_push(mp_stream *stream, mp_stream_on_bytes on_bytes, void *data);
  * what is over, so that the writer never waits. No effect once someone has read. */
 void mp_stream_absorb(mp_stream *stream, size_t limit);
 
+/* Takes in up to `limit` bytes before anyone asks, so that the end is seen when it comes. */
+void mp_stream_read_ahead(mp_stream *stream, size_t limit);
+
 /* Bytes that mp_stream_absorb threw away. */
 size_t mp_stream_dropped(const mp_stream *stream);
 

@@ -43,6 +43,7 @@ struct mp_stream {
   void *on_bytes_data;
   void (*on_end)(void *data);
   void *on_end_data;
+  size_t ahead;   /* mp_stream_read_ahead; 0: off */
   size_t keep;    /* mp_stream_absorb; 0: off */
   size_t dropped; /* what that threw away */
   bool finite;    /* mp_stream_finish: `remaining` more bytes and then the end */
