@@ -1,0 +1,198 @@
+/* `moonport-shim exec`: what uv_spawn cannot do between fork and exec. */
+#include "run.h"
+
+#include "cgroup.h"
+#include "service.h"
+#include "signals.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+enum { SETUP_FAILED = 125, CANNOT_EXECUTE = 126, NOT_FOUND = 127 };
+
+typedef struct {
+  const char *cgroups[MP_SHIM_CGROUPS_MAX];
+  size_t cgroup_count;
+  const char *netns;
+  const char *chdir;
+  bool setsid;
+  bool ctty;
+  bool has_user;
+  uid_t uid;
+  gid_t gid;
+  gid_t groups[MP_SHIM_GROUPS_MAX];
+  size_t group_count;
+  int pdeathsig;
+  long parent; /* 0: not given */
+} exec_options;
+
+static int complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static int complain(const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  fputs("moonport-shim exec: ", stderr);
+  vfprintf(stderr, format, args);
+  fputc('\n', stderr);
+  va_end(args);
+  return SETUP_FAILED;
+}
+
+/* Reads a number up to one of the characters in `ends` (or the end), and steps past that. */
+static bool take_id(const char **text, const char *ends, unsigned *id) {
+  char *end;
+  errno = 0;
+  unsigned long number = strtoul(*text, &end, 10);
+  if (**text < '0' || **text > '9' || errno != 0 || number >= UINT32_MAX ||
+      (*end != '\0' && strchr(ends, *end) == NULL))
+    return false;
+  *id = (unsigned)number;
+  *text = *end ? end + 1 : end;
+  return true;
+}
+
+static int parse_user(exec_options *options, const char *text) {
+  unsigned uid, gid;
+  const char *at = text;
+  if (!take_id(&at, ":", &uid) || *at == '\0' || !take_id(&at, "", &gid))
+    return complain("--user takes UID:GID in numbers, not `%s`", text);
+  options->has_user = true;
+  options->uid = uid;
+  options->gid = gid;
+  return 0;
+}
+
+static int parse_groups(exec_options *options, const char *text) {
+  const char *at = text;
+  while (*at) {
+    unsigned group;
+    if (options->group_count == MP_SHIM_GROUPS_MAX || !take_id(&at, ",", &group))
+      return complain("--groups takes at most %d numbers with commas, not `%s`", MP_SHIM_GROUPS_MAX,
+                      text);
+    options->groups[options->group_count++] = group;
+  }
+  return 0;
+}
+
+static int parse_option(exec_options *options, int option) {
+  switch (option) {
+  case 'c':
+    if (options->cgroup_count == MP_SHIM_CGROUPS_MAX)
+      return complain("more than %d cgroups", MP_SHIM_CGROUPS_MAX);
+    options->cgroups[options->cgroup_count++] = optarg;
+    return 0;
+  case 'n':
+    options->netns = optarg;
+    return 0;
+  case 's':
+    options->setsid = true;
+    return 0;
+  case 't':
+    options->ctty = options->setsid = true;
+    return 0;
+  case 'u':
+    return parse_user(options, optarg);
+  case 'g':
+    return parse_groups(options, optarg);
+  case 'd':
+    options->chdir = optarg;
+    return 0;
+  case 'p':
+    options->pdeathsig = mp_shim_signal_number(optarg);
+    return options->pdeathsig ? 0 : complain("`%s` is no signal", optarg);
+  case 'P':
+    options->parent = strtol(optarg, NULL, 10);
+    return options->parent > 0 ? 0 : complain("`%s` is no process id", optarg);
+  default:
+    return SETUP_FAILED; /* getopt told */
+  }
+}
+
+static int parse(exec_options *options, int argc, char **argv) {
+  static const struct option known[] = {
+      {"cgroup", required_argument, NULL, 'c'}, {"netns", required_argument, NULL, 'n'},
+      {"setsid", no_argument, NULL, 's'},       {"ctty", no_argument, NULL, 't'},
+      {"user", required_argument, NULL, 'u'},   {"groups", required_argument, NULL, 'g'},
+      {"chdir", required_argument, NULL, 'd'},  {"pdeathsig", required_argument, NULL, 'p'},
+      {"parent", required_argument, NULL, 'P'}, {0},
+  };
+  int option;
+  while ((option = getopt_long(argc, argv, "+", known, NULL)) != -1) {
+    int failed = parse_option(options, option);
+    if (failed)
+      return failed;
+  }
+  if (optind == argc)
+    return complain("no command to execute");
+  if (options->group_count > 0 && !options->has_user)
+    return complain("--groups needs --user");
+  return 0;
+}
+
+static int enter_netns(const char *path) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0 || setns(fd, CLONE_NEWNET) < 0)
+    return complain("could not enter the network namespace `%s`: %s", path, strerror(errno));
+  close(fd);
+  return 0;
+}
+
+/* After the change of user, which clears the setting. The parent may have ended before it. */
+static int set_death_signal(const exec_options *options) {
+  if (prctl(PR_SET_PDEATHSIG, options->pdeathsig) < 0)
+    return complain("could not set the death signal: %s", strerror(errno));
+  if (options->parent && getppid() != options->parent)
+    return complain("the parent %ld has ended", options->parent);
+  return 0;
+}
+
+static int set_session(const exec_options *options) {
+  /* A process group leader cannot make a session; uv_spawn's detached child has made one. */
+  if (options->setsid && setsid() < 0 && getsid(0) != getpid())
+    return complain("could not make a session: %s", strerror(errno));
+  if (options->ctty && ioctl(STDIN_FILENO, TIOCSCTTY, 0) < 0)
+    return complain("could not make stdin the controlling terminal: %s", strerror(errno));
+  return 0;
+}
+
+static int set_up(const exec_options *options) {
+  for (size_t i = 0; i < options->cgroup_count; i++)
+    if (mp_shim_cgroup_join(options->cgroups[i]) < 0)
+      return complain("could not join the cgroup `%s`: %s", options->cgroups[i], strerror(errno));
+  if (options->netns && enter_netns(options->netns))
+    return SETUP_FAILED;
+  if (set_session(options))
+    return SETUP_FAILED;
+  const char *failed = NULL;
+  if (options->has_user)
+    failed = mp_shim_set_user(options->uid, options->gid, options->groups, options->group_count);
+  if (failed)
+    return complain("could not become user %u:%u: %s: %s", (unsigned)options->uid,
+                    (unsigned)options->gid, failed, strerror(errno));
+  if (options->pdeathsig && set_death_signal(options))
+    return SETUP_FAILED;
+  if (options->chdir && chdir(options->chdir) < 0)
+    return complain("could not enter the directory `%s`: %s", options->chdir, strerror(errno));
+  return 0;
+}
+
+int mp_shim_command_exec(int argc, char **argv) {
+  exec_options options = {0};
+  int failed = parse(&options, argc, argv);
+  if (!failed)
+    failed = set_up(&options);
+  if (failed)
+    return failed;
+  execvp(argv[optind], argv + optind);
+  int why = errno;
+  complain("could not execute `%s`: %s", argv[optind], strerror(why));
+  return why == ENOENT ? NOT_FOUND : CANNOT_EXECUTE;
+}

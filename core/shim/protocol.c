@@ -1,0 +1,81 @@
+#include "protocol.h"
+
+#include "signals.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct verb {
+  const char *name;
+  mp_shim_verb verb;
+  bool takes_ladder; /* signal= and grace_ms= */
+} verbs[] = {
+    {"hello", MP_SHIM_HELLO, false},
+    {"version", MP_SHIM_VERSION_REQUEST, false},
+    {"status", MP_SHIM_STATUS, false},
+    {"signal", MP_SHIM_SIGNAL, false},
+    {"stop", MP_SHIM_STOP, true},
+    {"start", MP_SHIM_START, false},
+    {"restart", MP_SHIM_RESTART_REQUEST, true},
+    {"wait", MP_SHIM_WAIT, false},
+    {"events", MP_SHIM_EVENTS, false},
+    {"shutdown", MP_SHIM_SHUTDOWN, true},
+};
+
+static const struct verb *find_verb(const char *name) {
+  for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
+    if (strcmp(verbs[i].name, name) == 0)
+      return &verbs[i];
+  return NULL;
+}
+
+static int parse_signal(const char *name, int *signal, mp_shim_error *err) {
+  *signal = mp_shim_signal_number(name);
+  if (*signal == 0)
+    return mp_shim_fail(err, "invalid", "`%.32s` is no signal", name);
+  return 0;
+}
+
+static int parse_grace(const char *text, int64_t *grace_ms, mp_shim_error *err) {
+  char *end;
+  errno = 0;
+  long long number = strtoll(text, &end, 10);
+  if (*text < '0' || *text > '9' || *end != '\0' || errno != 0)
+    return mp_shim_fail(err, "invalid", "`%.32s` is no number of milliseconds", text);
+  int64_t year = INT64_C(1000) * 3600 * 24 * 365;
+  *grace_ms = number < year ? number : year;
+  return 0;
+}
+
+static int parse_option(const struct verb *verb, const char *word, mp_shim_request *request,
+                        mp_shim_error *err) {
+  if (verb->takes_ladder && strncmp(word, "signal=", 7) == 0)
+    return parse_signal(word + 7, &request->signal, err);
+  if (verb->takes_ladder && strncmp(word, "grace_ms=", 9) == 0)
+    return parse_grace(word + 9, &request->grace_ms, err);
+  if (verb->verb == MP_SHIM_SIGNAL && request->signal == 0)
+    return parse_signal(word, &request->signal, err);
+  return mp_shim_fail(err, "invalid", "`%s` does not take `%.64s`", verb->name, word);
+}
+
+int mp_shim_request_parse(char *line, size_t len, mp_shim_request *request, mp_shim_error *err) {
+  if (len > 0 && line[len - 1] == '\r')
+    len--;
+  if (memchr(line, '\0', len))
+    return mp_shim_fail(err, "unknown-request", "a request holds a NUL byte");
+  line[len] = '\0';
+  char *rest;
+  char *word = strtok_r(line, " ", &rest);
+  const struct verb *verb = word ? find_verb(word) : NULL;
+  if (verb == NULL)
+    return mp_shim_fail(err, "unknown-request", "unknown request `%.64s`", word ? word : "");
+  *request = (mp_shim_request){.verb = verb->verb, .grace_ms = -1};
+  while ((word = strtok_r(NULL, " ", &rest)) != NULL)
+    if (parse_option(verb, word, request, err) < 0)
+      return -1;
+  if (verb->verb == MP_SHIM_SIGNAL && request->signal == 0)
+    return mp_shim_fail(err, "invalid", "`signal` needs a signal, for example `signal HUP`");
+  return 0;
+}

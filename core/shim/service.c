@@ -1,0 +1,234 @@
+#include "service.h"
+
+#include "cgroup.h"
+#include "proc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* What the child reports through its CLOEXEC pipe when a step fails. A successful exec closes it.
+ */
+typedef struct {
+  char step[12];
+  int number; /* errno */
+  int index;  /* of the cgroup */
+} failure;
+
+void mp_shim_reset_signals(void) {
+  struct sigaction action = {.sa_handler = SIG_DFL};
+  for (int number = 1; number < _NSIG; number++)
+    sigaction(number, &action, NULL); /* the few that cannot be set are at their default */
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+const char *mp_shim_set_user(uid_t uid, gid_t gid, const gid_t *groups, size_t count) {
+  bool same = uid == getuid() && uid == geteuid() && gid == getgid() && gid == getegid();
+  if (same && geteuid() != 0)
+    return NULL; /* somebody else cannot set groups, and has what they may have */
+  if (setgroups(count, groups) < 0)
+    return "setgroups";
+  if (setresgid(gid, gid, gid) < 0)
+    return "setgid";
+  if (setresuid(uid, uid, uid) < 0)
+    return "setuid";
+  return NULL;
+}
+
+static void child_fail(int report, const char *step, int index) {
+  failure what = {.number = errno, .index = index};
+  snprintf(what.step, sizeof what.step, "%s", step);
+  ssize_t ignored = write(report, &what, sizeof what);
+  (void)ignored;
+  _exit(127);
+}
+
+static void child_join_cgroups(const mp_shim_spec *spec, int report) {
+  for (size_t i = 0; i < spec->cgroup_count; i++)
+    if (mp_shim_cgroup_join(spec->cgroups[i]) < 0)
+      child_fail(report, "cgroup", (int)i);
+}
+
+static void write_oom_score_adj(int value, int report) {
+  char text[16];
+  int len = snprintf(text, sizeof text, "%d", value);
+  int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  if (fd < 0 || write(fd, text, (size_t)len) < 0)
+    child_fail(report, "oom", 0);
+  close(fd);
+}
+
+static void child_set_limits(const mp_shim_spec *spec, const struct rlimit *core, int report) {
+  setrlimit(RLIMIT_CORE, core);
+  if (spec->has_nofile && setrlimit(RLIMIT_NOFILE, &spec->nofile) < 0)
+    child_fail(report, "nofile", 0);
+  if (spec->has_nice && setpriority(PRIO_PROCESS, 0, spec->nice) < 0)
+    child_fail(report, "nice", 0);
+  if (spec->has_oom_score_adj)
+    write_oom_score_adj(spec->oom_score_adj, report);
+}
+
+static void child_set_user(const mp_shim_spec *spec, int report) {
+  const char *failed = NULL;
+  if (spec->has_user)
+    failed = mp_shim_set_user(spec->uid, spec->gid, spec->groups, spec->group_count);
+  if (failed)
+    child_fail(report, failed, 0);
+}
+
+/* A change of user clears the death signal, so this comes after it. */
+static void child_die_with(pid_t shim, int report) {
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+    child_fail(report, "pdeathsig", 0);
+  if (getppid() != shim)
+    _exit(127);
+}
+
+static void child_run(const mp_shim_spec *spec, const struct rlimit *core, const int stdio[3],
+                      int report, pid_t shim) {
+  setsid();
+  for (int fd = 0; fd < 3; fd++)
+    if (dup2(stdio[fd], fd) < 0)
+      child_fail(report, "stdio", 0);
+  mp_shim_close_from(3, &report, 1);
+  child_join_cgroups(spec, report);
+  child_set_limits(spec, core, report);
+  umask(spec->umask);
+  child_set_user(spec, report);
+  child_die_with(shim, report);
+  if (spec->no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+    child_fail(report, "privs", 0);
+  if (chdir(spec->cwd) < 0)
+    child_fail(report, "cwd", 0);
+  mp_shim_reset_signals();
+  execve(spec->exe, spec->argv, spec->envp);
+  child_fail(report, "exec", 0);
+}
+
+static int pipe_for(int ends[2], mp_shim_error *err) {
+  if (pipe2(ends, O_CLOEXEC) < 0)
+    return mp_shim_fail_errno(err, errno, "could not make a pipe");
+  fcntl(ends[0], F_SETFL, O_NONBLOCK);
+  return 0;
+}
+
+static void close_all(int *fds, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    if (fds[i] >= 0)
+      close(fds[i]);
+    fds[i] = -1;
+  }
+}
+
+/* fds: null, then read and write end of stdout, stderr and the report. */
+static int open_all(int fds[7], mp_shim_error *err) {
+  fds[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  if (fds[0] < 0)
+    return mp_shim_fail_errno(err, errno, "could not open `/dev/null`");
+  for (int i = 1; i < 7; i += 2)
+    if (pipe_for(fds + i, err) < 0)
+      return -1;
+  return 0;
+}
+
+int mp_shim_service_start(mp_shim_service *service, const mp_shim_spec *spec,
+                          const struct rlimit *core, mp_shim_error *err) {
+  int fds[7] = {-1, -1, -1, -1, -1, -1, -1};
+  *service = MP_SHIM_SERVICE_NONE;
+  if (open_all(fds, err) < 0) {
+    close_all(fds, 7);
+    return -1;
+  }
+  /* A service of another user opens /dev/stdout too, which asks for rights on the pipe. */
+  for (int i = 2; spec->has_user && i < 6; i += 2)
+    if (fchown(fds[i], spec->uid, spec->gid) < 0)
+      continue;
+  pid_t shim = getpid();
+  pid_t pid = fork();
+  if (pid == 0)
+    child_run(spec, core, (int[3]){fds[0], fds[2], fds[4]}, fds[6], shim);
+  if (pid < 0) {
+    mp_shim_fail_errno(err, errno, "could not fork");
+    close_all(fds, 7);
+    return -1;
+  }
+  service->pid = pid;
+  service->pidfd = mp_shim_pidfd_open(pid);
+  service->start_time = mp_shim_proc_start_time(pid);
+  service->output[0] = fds[1];
+  service->output[1] = fds[3];
+  service->exec_fd = fds[5];
+  close(fds[0]);
+  close(fds[2]);
+  close(fds[4]);
+  close(fds[6]);
+  return 0;
+}
+
+static int explain(const failure *what, const mp_shim_spec *spec, mp_shim_error *err) {
+  if (strcmp(what->step, "exec") == 0 && what->number == ENOENT && access(spec->exe, F_OK) == 0)
+    return mp_shim_fail(err, "ENOENT",
+                        "could not execute `%.200s`: the file is there, but the interpreter it "
+                        "names (`#!` line or dynamic loader) is not",
+                        spec->exe);
+  if (strcmp(what->step, "exec") == 0)
+    return mp_shim_fail_errno(err, what->number, "could not execute `%.200s`", spec->exe);
+  if (strcmp(what->step, "cwd") == 0)
+    return mp_shim_fail_errno(err, what->number, "could not enter the directory `%.200s`",
+                              spec->cwd);
+  if (strcmp(what->step, "cgroup") == 0 && (size_t)what->index < spec->cgroup_count)
+    return mp_shim_fail_errno(err, what->number, "could not join the cgroup `%.200s`",
+                              spec->cgroups[what->index]);
+  if (strncmp(what->step, "set", 3) == 0)
+    return mp_shim_fail_errno(err, what->number, "could not become user %u:%u (%s)",
+                              (unsigned)spec->uid, (unsigned)spec->gid, what->step);
+  if (strcmp(what->step, "nofile") == 0)
+    return mp_shim_fail_errno(err, what->number, "could not set the limit of open files");
+  if (strcmp(what->step, "nice") == 0)
+    return mp_shim_fail_errno(err, what->number, "could not set nice to %d", spec->nice);
+  if (strcmp(what->step, "oom") == 0)
+    return mp_shim_fail_errno(err, what->number, "could not set oom_score_adj to %d",
+                              spec->oom_score_adj);
+  return mp_shim_fail_errno(err, what->number, "could not set up the process (%s)", what->step);
+}
+
+int mp_shim_service_executed(mp_shim_service *service, const mp_shim_spec *spec,
+                             mp_shim_error *err) {
+  failure what;
+  if (service->exec_fd < 0)
+    return 1;
+  ssize_t got = read(service->exec_fd, &what, sizeof what);
+  if (got < 0 && (errno == EAGAIN || errno == EINTR))
+    return 0;
+  close(service->exec_fd);
+  service->exec_fd = -1;
+  if (got != sizeof what)
+    return 1;
+  what.step[sizeof what.step - 1] = '\0';
+  return explain(&what, spec, err);
+}
+
+int mp_shim_service_signal(const mp_shim_service *service, int signal) {
+  if (service->pid == 0) {
+    errno = ESRCH;
+    return -1;
+  }
+  if (service->pidfd >= 0)
+    return mp_shim_pidfd_signal(service->pidfd, signal);
+  return kill(service->pid, signal); /* ours and not waited for: the number is still its own */
+}
+
+void mp_shim_service_close(mp_shim_service *service) {
+  close_all(&service->pidfd, 1);
+  close_all(service->output, 2);
+  close_all(&service->exec_fd, 1);
+  *service = MP_SHIM_SERVICE_NONE;
+}

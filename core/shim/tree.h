@@ -1,0 +1,18 @@
+/* All processes of a service: the members of its cgroups, and the shim's own children, which as
+ * subreaper it inherits from every process of the service that ends. Both, since a service may have
+ * no cgroup, and a process may have left it. */
+#ifndef MP_SHIM_TREE_H
+#define MP_SHIM_TREE_H
+
+#include "spec.h"
+
+#include <stddef.h>
+
+/* How many processes there are, zombies not counted as long as the caller reaped. */
+size_t mp_shim_tree_count(const mp_shim_spec *spec);
+
+/* Signals all; returns as mp_shim_tree_count before it. One call reaches what it can see: children
+ * of a killed process become visible when that is reaped, so call again after SIGCHLD. */
+size_t mp_shim_tree_signal(const mp_shim_spec *spec, int signal);
+
+#endif
