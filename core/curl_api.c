@@ -1,0 +1,55 @@
+#include "curl_api.h"
+
+#include <dlfcn.h>
+#include <stddef.h>
+#include <string.h>
+
+#define LIBRARY "libcurl.so.4" /* the name has been stable since 2006 */
+#define OLDEST 0x075500        /* 7.85: options that name protocols as text */
+
+static const struct {
+  const char *symbol;
+  size_t offset;
+} functions[] = {
+#define ENTRY(name) {"curl_" #name, offsetof(mp_curl_api, name)},
+    MP_CURL_FUNCTIONS(ENTRY)
+#undef ENTRY
+};
+
+static int missing(mp_error *err, const char *reason) {
+  mp_error_set(err, "http", "library", "could not load `%s`: %s", LIBRARY, reason);
+  return mp_error_hint(err, "install it; Debian's package is `libcurl4`");
+}
+
+static int resolve(mp_curl_api *api, void *library, mp_error *err) {
+  for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
+    void *address = dlsym(library, functions[i].symbol);
+    if (!address)
+      return missing(err, dlerror());
+    memcpy((char *)api + functions[i].offset, &address, sizeof address);
+  }
+  return 0;
+}
+
+static int load(mp_curl_api *api, mp_error *err) {
+  void *library = dlopen(LIBRARY, RTLD_LAZY | RTLD_LOCAL);
+  if (!library)
+    return missing(err, dlerror());
+  if (resolve(api, library, err) < 0)
+    return -1;
+  const curl_version_info_data *info = api->version_info(CURLVERSION_NOW);
+  if (info->version_num < OLDEST) {
+    mp_error_set(err, "http", "library", "`%s` is version %s", LIBRARY, info->version);
+    return mp_error_hint(err, "version 7.85 or newer is needed");
+  }
+  CURLcode rc = api->global_init(CURL_GLOBAL_DEFAULT);
+  return rc == CURLE_OK ? 0 : missing(err, api->easy_strerror(rc));
+}
+
+const mp_curl_api *mp_curl_load(mp_error *err) {
+  static mp_curl_api table;
+  static const mp_curl_api *loaded;
+  if (!loaded && load(&table, err) == 0)
+    loaded = &table; /* for good: libcurl and OpenSSL do not like being unloaded */
+  return loaded;
+}
