@@ -1,14 +1,18 @@
 #include "modules.h"
 
+#include "bind_clock.h"
+#include "bind_terminal.h"
 #include "errors.h"
 #include "loader.h"
 #include "secret.h"
 #include "task.h"
 
 const luaL_Reg mp_c_modules[] = {
+    {"clock", luaopen_moonport_clock},
     {"errors", luaopen_moonport_errors},
     {"loader", luaopen_moonport_loader},
     {"secret", luaopen_moonport_secret},
     {"task", luaopen_moonport_task},
+    {"terminal", luaopen_moonport_terminal},
     {NULL, NULL},
 };
