@@ -1,3 +1,4 @@
+#define MP_ERROR_C
 #include "error.h"
 
 #include "mem.h"

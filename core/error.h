@@ -68,4 +68,12 @@ const char *mp_errno_name(int errnum);
 
 #define mp_auto_error __attribute__((cleanup(mp_error_reset)))
 
+#if defined(__clang_analyzer__) && !defined(MP_ERROR_C)
+/* The analyzer sees one file at a time; this tells it what these always return. */
+#define mp_error_set(...) (mp_error_set(__VA_ARGS__), -1)
+#define mp_error_errno(...) (mp_error_errno(__VA_ARGS__), -1)
+#define mp_error_hint(...) (mp_error_hint(__VA_ARGS__), -1)
+#define mp_error_wrap(...) (mp_error_wrap(__VA_ARGS__), -1)
+#endif
+
 #endif

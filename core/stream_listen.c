@@ -61,7 +61,7 @@ static int open_socket(const mp_stream_address *address, mp_error *err) {
 }
 
 static unsigned bound_port(int fd) {
-  struct sockaddr_storage at;
+  struct sockaddr_storage at = {0};
   socklen_t len = sizeof at;
   if (getsockname(fd, (struct sockaddr *)&at, &len) < 0)
     return 0;

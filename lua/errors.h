@@ -25,6 +25,14 @@ int mp_raise(lua_State *L, const char *kind, const char *code, const char *hint,
 /* As mp_raise with kind "argument", code "invalid": a call with an unusable argument. */
 int mp_bad_argument(lua_State *L, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+#ifdef __clang_analyzer__
+/* The analyzer sees one file at a time; this tells it what raises. */
+int mp_throw(lua_State *L, mp_error *err) __attribute__((analyzer_noreturn));
+int mp_raise(lua_State *L, const char *kind, const char *code, const char *hint, const char *format,
+             ...) __attribute__((analyzer_noreturn));
+int mp_bad_argument(lua_State *L, const char *format, ...) __attribute__((analyzer_noreturn));
+#endif
+
 /* True when the value at `index` is an error table of ours. */
 bool mp_is_error(lua_State *L, int index);
 

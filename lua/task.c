@@ -337,8 +337,10 @@ static int wait_gc(lua_State *L) {
 
 void *mp_wait_new(lua_State *L, size_t size, const char *what, mp_wait_finish finish) {
   mp_task *task = mp_task_current(L);
-  if (task == NULL || !lua_isyieldable(L))
+  if (task == NULL || !lua_isyieldable(L)) {
     raise_cannot_wait(L, what);
+    return NULL;
+  }
   if ((task->cancelled || task->child_failed) && interruption_is_due(L, task))
     raise_interruption(L, task);
   mp_wait *wait = lua_newuserdatauv(L, size, 0);
@@ -464,7 +466,7 @@ static void end_task(mp_task *task) {
   if (parent)
     leave_parent(task);
   for (mp_wait *wait = task->awaiters; wait; wait = wait->next)
-    parent_awaits |= wait->task == parent;
+    parent_awaits |= parent && wait->task == parent;
   if (task->failed)
     tell_parent_of_failure(L, task, parent_awaits);
   while (task->awaiters) {
@@ -508,7 +510,8 @@ bool mp_task_run_ready(mp_runtime *rt) {
   mp_task *last = rt->ready_last;
   if (last == NULL)
     return false;
-  for (mp_task *task = NULL; task != last;) { /* those made ready meanwhile wait their turn */
+  for (mp_task *task = NULL;
+       task != last && rt->ready_first;) { /* those made ready meanwhile wait their turn */
     task = rt->ready_first;
     rt->ready_first = task->next_ready;
     if (rt->ready_first == NULL)

@@ -202,7 +202,7 @@ static mp_shim_client *add_client(mp_shim_control *control, int fd, bool device)
 
 /* Our own user and root may command; on other kinds of socket their owner decided. */
 static bool may_command(int fd) {
-  struct sockaddr_storage address;
+  struct sockaddr_storage address = {0};
   socklen_t len = sizeof address;
   if (getsockname(fd, (struct sockaddr *)&address, &len) < 0 || address.ss_family != AF_UNIX)
     return true;

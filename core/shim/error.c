@@ -1,3 +1,4 @@
+#define MP_SHIM_ERROR_C
 #include "error.h"
 
 #include <errno.h>

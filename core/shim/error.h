@@ -23,4 +23,10 @@ int mp_shim_fail_errno(mp_shim_error *err, int errnum, const char *format, ...)
  * the next call for a nameless one. */
 const char *mp_shim_errno_name(int errnum);
 
+#if defined(__clang_analyzer__) && !defined(MP_SHIM_ERROR_C)
+/* The analyzer sees one file at a time; this tells it what these always return. */
+#define mp_shim_fail(...) (mp_shim_fail(__VA_ARGS__), -1)
+#define mp_shim_fail_errno(...) (mp_shim_fail_errno(__VA_ARGS__), -1)
+#endif
+
 #endif
