@@ -40,12 +40,14 @@ static void flush(mp_shim_client *client) {
     ssize_t wrote = write(client->source.fd, client->out + sent, client->out_len - sent);
     if (wrote < 0 && errno == EINTR)
       continue;
-    if (wrote < 0 && errno != EAGAIN) {
-      let_go(client);
-      return;
-    }
-    if (wrote <= 0)
+    if (wrote < 0 && errno == EAGAIN)
       break;
+    if (wrote < 0) {
+      /* It listens no more; what it asked for before is still to be read and done. */
+      client->mute = !client->device;
+      client->out_len = sent = 0;
+      break;
+    }
     sent += (size_t)wrote;
   }
   memmove(client->out, client->out + sent, client->out_len - sent);
@@ -73,7 +75,7 @@ static bool make_room(mp_shim_client *client, size_t len) {
 }
 
 void mp_shim_client_send(mp_shim_client *client, const char *text, size_t len) {
-  if (client->dead)
+  if (client->dead || client->mute)
     return;
   if (!make_room(client, len)) {
     let_go(client);

@@ -26,6 +26,7 @@ struct mp_shim_client {
   mp_shim_source source;
   bool device;     /* outlives the peers that come and go at its other end */
   bool eof;        /* no more requests will come */
+  bool mute;       /* it takes no more answers */
   bool dead;       /* to be freed by the next sweep */
   bool discarding; /* a line that was too long, until its newline */
   bool held;       /* its next request waits: this one is not answered yet */

@@ -35,7 +35,7 @@ static void measure_from_here(mp_shim_supervisor *sup) {
   }
 }
 
-static void measure_end(mp_shim_supervisor *sup) {
+static void measure(mp_shim_supervisor *sup) {
   mp_shim_exit *exit = &sup->state.exit;
   uint64_t oom_now;
   exit->oom = -1;
@@ -51,9 +51,6 @@ static void measure_end(mp_shim_supervisor *sup) {
     exit->has_peak = true;
     exit->peak_memory = (uint64_t)sup->peak_rss_kib * 1024;
   }
-  if (sup->peak_fd >= 0)
-    close(sup->peak_fd);
-  sup->peak_fd = -1;
 }
 
 /* ---- The end of a run, and of all runs. */
@@ -150,7 +147,7 @@ static void finish_run(mp_shim_supervisor *sup) {
   sup->ladder.at = sup->look.at = sup->drain.at = 0;
   close_output(sup, 0);
   close_output(sup, 1);
-  measure_end(sup);
+  measure(sup); /* again, for what the rest did */
   note_end(sup);
   mp_shim_service_close(&sup->service);
   after_run(sup);
@@ -424,6 +421,7 @@ void mp_shim_main_ended(mp_shim_supervisor *sup, int status) {
       .started_at = sup->state.started_at,
       .at = mp_shim_wall_time(),
   };
+  measure(sup);
   if (sup->killing)
     sup->kill_until = 0; /* the patience for the rest begins now */
   sup->state.pid = 0;

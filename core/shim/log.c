@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,6 +14,15 @@ enum {
   HEADER_MAX = MP_SHIM_TIMESTAMP_LEN + sizeof " stdout F ",
   FILE_NAME_MAX = 64,
 };
+
+/* Records on their way into the log that is being written. Static, so that an idle shim has no page
+ * of it: what malloc gives is touched at both ends. */
+static struct {
+  char data[MP_SHIM_BATCH_MAX];
+  size_t len;
+  uint64_t bytes; /* what the service wrote of it */
+  uint64_t lines;
+} batch;
 
 static void file_name(const mp_shim_log *log, unsigned number, char out[FILE_NAME_MAX]) {
   if (number == 0)
@@ -56,9 +64,6 @@ int mp_shim_log_open(mp_shim_log *log, int dir, const char *name, uint64_t max_s
                      unsigned max_files, mp_shim_error *err) {
   *log = (mp_shim_log){
       .dir = dir, .name = name, .max_size = max_size, .max_files = max_files, .fd = -1};
-  log->batch = malloc(MP_SHIM_BATCH_MAX);
-  if (log->batch == NULL)
-    return mp_shim_fail_errno(err, ENOMEM, "could not open the log `%s`", name);
   remove_surplus(log);
   if (open_newest(log) == 0)
     return 0;
@@ -71,20 +76,6 @@ void mp_shim_log_close(mp_shim_log *log) {
   if (log->fd >= 0)
     close(log->fd);
   log->fd = -1;
-  free(log->batch);
-  log->batch = NULL;
-}
-
-int mp_shim_stream_open(mp_shim_stream *stream, const char *name, mp_shim_error *err) {
-  *stream = (mp_shim_stream){.name = name, .held = malloc(MP_SHIM_LINE_MAX)};
-  if (stream->held == NULL)
-    return mp_shim_fail_errno(err, ENOMEM, "could not capture %s", name);
-  return 0;
-}
-
-void mp_shim_stream_close(mp_shim_stream *stream) {
-  free(stream->held);
-  *stream = (mp_shim_stream){0};
 }
 
 static void rotate(mp_shim_log *log) {
@@ -146,18 +137,18 @@ static int write_gap(mp_shim_log *log) {
 }
 
 static void flush(mp_shim_log *log) {
-  if (log->batch_len == 0)
+  if (batch.len == 0)
     return;
   bool has_gap = log->gap_bytes > 0 || log->gap_lines > 0;
-  if ((has_gap && write_gap(log) < 0) || write_records(log, log->batch, log->batch_len) < 0) {
+  if ((has_gap && write_gap(log) < 0) || write_records(log, batch.data, batch.len) < 0) {
     log->gap_errno = errno;
-    log->gap_bytes += log->batch_bytes;
-    log->gap_lines += log->batch_lines;
-    log->dropped_bytes += log->batch_bytes;
-    log->dropped_lines += log->batch_lines;
+    log->gap_bytes += batch.bytes;
+    log->gap_lines += batch.lines;
+    log->dropped_bytes += batch.bytes;
+    log->dropped_lines += batch.lines;
   }
-  log->batch_len = 0;
-  log->batch_bytes = log->batch_lines = 0;
+  batch.len = 0;
+  batch.bytes = batch.lines = 0;
 }
 
 static void add_record(mp_shim_log *log, const char *timestamp, const char *stream, char tag,
@@ -165,23 +156,23 @@ static void add_record(mp_shim_log *log, const char *timestamp, const char *stre
   char header[HEADER_MAX];
   int header_len = snprintf(header, sizeof header, "%s %s %c ", timestamp, stream, tag);
   size_t record = (size_t)header_len + len + 1;
-  if (log->size + log->batch_len + record > log->limit && log->size + log->batch_len > 0) {
+  if (log->size + batch.len + record > log->limit && log->size + batch.len > 0) {
     flush(log);
     if (log->size > 0)
       rotate(log);
   }
-  if (log->batch_len + record > MP_SHIM_BATCH_MAX)
+  if (batch.len + record > MP_SHIM_BATCH_MAX)
     flush(log);
-  char *at = log->batch + log->batch_len;
+  char *at = batch.data + batch.len;
   memcpy(at, header, (size_t)header_len);
   if (len > 0)
     memcpy(at + header_len, bytes, len);
   at[record - 1] = '\n';
-  log->batch_len += record;
-  log->batch_bytes += len;
+  batch.len += record;
+  batch.bytes += len;
   if (tag == 'F') {
-    log->batch_bytes++; /* the newline, which the service wrote too */
-    log->batch_lines++;
+    batch.bytes++; /* the newline, which the service wrote too */
+    batch.lines++;
   }
 }
 
@@ -233,7 +224,7 @@ void mp_shim_log_end(mp_shim_log *log, mp_shim_stream *stream) {
   char now[MP_SHIM_TIMESTAMP_LEN + 1];
   mp_shim_timestamp(mp_shim_wall_time(), now);
   add_record(log, now, stream->name, 'F', stream->held, stream->len);
-  log->batch_bytes--; /* this newline is ours */
+  batch.bytes--; /* this newline is ours */
   stream->len = 0;
   flush(log);
 }

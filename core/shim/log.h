@@ -11,7 +11,9 @@
  * records, so who follows reads the old file to its end and then opens the new inode.
  *
  * A write that fails (a full disk) drops and counts; the next one tries again, and the first that
- * succeeds is preceded by a record that tells how much is missing at this place. */
+ * succeeds is preceded by a record that tells how much is missing at this place.
+ *
+ * One thread only: all logs of a process share one buffer, which is empty between two calls. */
 #ifndef MP_SHIM_LOG_H
 #define MP_SHIM_LOG_H
 
@@ -36,10 +38,6 @@ typedef struct {
   int fd;         /* -1: to be opened by the next write */
   uint64_t size;  /* of the file: always at the end of a record */
   uint64_t limit; /* rotate before growing past this; max_size unless a rotation failed */
-  char *batch;    /* owned; records not yet written */
-  size_t batch_len;
-  uint64_t batch_bytes; /* what the service wrote of it */
-  uint64_t batch_lines;
 
   uint64_t dropped_bytes; /* since open, of what the service wrote */
   uint64_t dropped_lines;
@@ -48,20 +46,17 @@ typedef struct {
   int gap_errno; /* why */
 } mp_shim_log;
 
-/* One of the streams that go into a log. */
+/* One of the streams that go into a log: set its name, the rest is zero at first. */
 typedef struct {
   const char *name; /* "stdout" or "stderr" */
-  char *held;       /* owned, MP_SHIM_LINE_MAX; bytes that do not make a record yet */
   size_t len;
+  char held[MP_SHIM_LINE_MAX]; /* bytes that do not make a record yet */
 } mp_shim_stream;
 
 /* Opens for appending; a record torn by a crash is ended with a newline. */
 int mp_shim_log_open(mp_shim_log *log, int dir, const char *name, uint64_t max_size,
                      unsigned max_files, mp_shim_error *err);
 void mp_shim_log_close(mp_shim_log *log);
-
-int mp_shim_stream_open(mp_shim_stream *stream, const char *name, mp_shim_error *err);
-void mp_shim_stream_close(mp_shim_stream *stream);
 
 /* Reads from `fd` once and logs what came. Returns as read(2): bytes, 0 at the end of file, -1 with
  * errno. Failing to write the log is no failure here: it is counted. */

@@ -168,8 +168,9 @@ static void tell(void *context, pid_t pid, const mp_shim_error *err) {
 }
 
 static int refuse(audience *to, const mp_shim_error *err) {
+  if (to->ready_fd < 0)
+    fprintf(stderr, "moonport-shim run: %s\n", err->message);
   tell(to, 0, err);
-  fprintf(stderr, "moonport-shim run: %s\n", err->message);
   return strcmp(err->code, "usage") == 0 ? 2 : 1;
 }
 

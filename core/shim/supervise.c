@@ -197,10 +197,10 @@ static int open_logs(mp_shim_supervisor *sup, mp_shim_error *err) {
   const mp_shim_spec *spec = sup->spec;
   int dir = sup->options.dir;
   if (mp_shim_log_open(&sup->log, dir, "log", spec->log_max_size, spec->log_max_files, err) < 0 ||
-      mp_shim_log_open(&sup->notes, dir, "shim.log", NOTES_MAX_SIZE, NOTES_MAX_FILES, err) < 0 ||
-      mp_shim_stream_open(&sup->streams[0], "stdout", err) < 0 ||
-      mp_shim_stream_open(&sup->streams[1], "stderr", err) < 0)
+      mp_shim_log_open(&sup->notes, dir, "shim.log", NOTES_MAX_SIZE, NOTES_MAX_FILES, err) < 0)
     return -1;
+  sup->streams[0].name = "stdout";
+  sup->streams[1].name = "stderr";
   return 0;
 }
 
@@ -235,18 +235,18 @@ static void tear_down(mp_shim_supervisor *sup) {
   mp_shim_control_close(&sup->control);
   mp_shim_log_close(&sup->log);
   mp_shim_log_close(&sup->notes);
-  mp_shim_stream_close(&sup->streams[0]);
-  mp_shim_stream_close(&sup->streams[1]);
   if (sup->signals.fd >= 0)
     close(sup->signals.fd);
   mp_shim_loop_close(&sup->loop);
 }
 
 int mp_shim_supervise(const mp_shim_supervise_options *options) {
-  static mp_shim_supervisor supervisor;
+  static mp_shim_supervisor supervisor; /* zero, and mostly never touched: most of it is buffers */
   mp_shim_supervisor *sup = &supervisor;
   mp_shim_error err;
-  *sup = (mp_shim_supervisor){.options = *options, .spec = options->spec, .loop.epoll = -1};
+  sup->options = *options;
+  sup->spec = options->spec;
+  sup->loop.epoll = -1;
   sup->signals.fd = sup->control.listener.fd = sup->log.fd = sup->notes.fd = -1;
   sup->service = MP_SHIM_SERVICE_NONE;
   if (set_up(sup, &err) < 0) {

@@ -22,8 +22,9 @@ typedef struct {
   void *context;
 } mp_shim_supervise_options;
 
-/* Runs to the end. The process should have no other children and no other thread; signals are
- * blocked and stay so. Returns 0, or -1 when the first start failed (told to on_ready). */
+/* Runs to the end, once in a process, which should have no other children and no other thread;
+ * signals are blocked and stay so. Returns 0, or -1 when the first start failed (told to on_ready).
+ */
 int mp_shim_supervise(const mp_shim_supervise_options *options);
 
 /* ---- Shared by supervise.c (set-up, records, reaping), life.c (starts and ends) and requests.c.
