@@ -1,0 +1,338 @@
+/* What touches the host: users, limits, cgroups, memory; and `moonport-shim exec`. */
+#include "driver.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const char v1_memory[] = "/sys/fs/cgroup/memory";
+
+static void need_root(void) {
+  if (geteuid() != 0) {
+    print_message("needs root\n");
+    skip();
+  }
+}
+
+/* ---- Cgroups of a test's own. */
+
+static void make_cgroup(const char *root, char path[128]) {
+  snprintf(path, 128, "%s/mp-shim-test-%d", root, (int)getpid());
+  if (mkdir(path, 0755) < 0) {
+    print_message("cannot make a cgroup in %s\n", root);
+    skip();
+  }
+}
+
+static void remove_cgroup(const char *path) {
+  if (rmdir(path) < 0)
+    fail_msg("%s is not empty", path);
+}
+
+static const char *v2_root(void) {
+  if (access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0)
+    return "/sys/fs/cgroup";
+  if (access("/sys/fs/cgroup/unified/cgroup.controllers", F_OK) == 0)
+    return "/sys/fs/cgroup/unified";
+  print_message("no cgroup v2 here\n");
+  skip();
+  return NULL;
+}
+
+static void write_cgroup(const char *path, const char *file, const char *text) {
+  char name[256];
+  snprintf(name, sizeof name, "%s/%s", path, file);
+  int fd = open(name, O_WRONLY | O_CLOEXEC);
+  assert_true(fd >= 0 && write(fd, text, strlen(text)) > 0);
+  close(fd);
+}
+
+static void an_out_of_memory_kill_is_recorded_as_such(void **state) {
+  shim *s = *state;
+  char path[128], limit[200];
+  snprintf(limit, sizeof limit, "%s/memory.limit_in_bytes", v1_memory);
+  if (access(limit, W_OK) < 0) {
+    print_message("no memory controller on cgroup v1 here\n");
+    skip();
+  }
+  make_cgroup(v1_memory, path);
+  write_cgroup(path, "memory.limit_in_bytes", "16777216");
+  spec_shell(s, "x=$(head -c 64000000 /dev/zero | tr '\\0' a); echo survived");
+  spec_add(s, "env=PATH=/bin:/usr/bin");
+  spec_add(s, "cgroup=%s", path);
+  shim_start_ok(s);
+  const char *record = wait_state(s, "\"failed\"");
+  assert_contains(record, "\"signal\":\"KILL\",\"oom\":true");
+  assert_in_range(json_number(record, "peak_memory"), 8 << 20, 17 << 20);
+  remove_cgroup(path);
+}
+
+static void a_kill_within_the_memory_limit_is_no_oom(void **state) {
+  shim *s = *state;
+  char path[128], limit[200];
+  snprintf(limit, sizeof limit, "%s/memory.limit_in_bytes", v1_memory);
+  if (access(limit, W_OK) < 0)
+    skip();
+  make_cgroup(v1_memory, path);
+  spec_shell(s, "kill -KILL $$");
+  spec_add(s, "cgroup=%s", path);
+  shim_start_ok(s);
+  assert_contains(wait_state(s, "\"failed\""), "\"signal\":\"KILL\",\"oom\":false");
+  remove_cgroup(path);
+}
+
+static void the_shim_stays_outside_the_cgroup_of_its_service(void **state) {
+  shim *s = *state;
+  char path[128], own[64], line[512] = "";
+  make_cgroup(v2_root(), path);
+  spec_add(s, "arg=/bin/sleep");
+  spec_add(s, "arg=1000");
+  spec_add(s, "cgroup=%s", path);
+  shim_start_ok(s);
+  pid_t pids[2] = {service_pid(s), shim_pid(s)};
+  for (int i = 0; i < 2; i++) {
+    snprintf(own, sizeof own, "/proc/%d/cgroup", (int)pids[i]);
+    int fd = open(own, O_RDONLY | O_CLOEXEC);
+    memset(line, 0, sizeof line);
+    assert_true(read(fd, line, sizeof line - 1) > 0);
+    close(fd);
+    assert_int_equal(strstr(line, "mp-shim-test-") != NULL, i == 0);
+  }
+  shim_ask(s, "stop");
+  remove_cgroup(path);
+}
+
+static void a_stranger_in_the_cgroup_is_ended_with_the_service(void **state) {
+  shim *s = *state;
+  char path[128];
+  make_cgroup(v2_root(), path);
+  spec_add(s, "arg=/bin/sleep");
+  spec_add(s, "arg=1000");
+  spec_add(s, "stop_grace_ms=50");
+  spec_add(s, "cgroup=%s", path);
+  shim_start_ok(s);
+  pid_t stranger = fork();
+  if (stranger == 0) {
+    signal(SIGTERM, SIG_IGN);
+    execl(shim_binary, shim_binary, "exec", "--cgroup", path, "--", "/bin/sleep", "1000", NULL);
+    _exit(99);
+  }
+  /* As its exec is over once it is in the cgroup: wait for the membership, by name. */
+  char *members;
+  do {
+    char procs[160], pid_text[16];
+    snprintf(procs, sizeof procs, "%s/cgroup.procs", path);
+    snprintf(pid_text, sizeof pid_text, "%d\n", (int)stranger);
+    FILE *file = fopen(procs, "re");
+    char text[256];
+    size_t len = fread(text, 1, sizeof text - 1, file);
+    text[len] = '\0';
+    fclose(file);
+    members = strstr(text, pid_text);
+    sched_yield();
+  } while (members == NULL);
+  shim_connect(s);
+  assert_contains(shim_ask(s, "stop"), "\"exited\"");
+  int status;
+  assert_int_equal(waitpid(stranger, &status, 0), stranger);
+  assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+  remove_cgroup(path);
+}
+
+static void a_cgroup_that_holds_processes_is_refused(void **state) {
+  shim *s = *state;
+  spec_add(s, "arg=/bin/sleep");
+  spec_add(s, "arg=1000");
+  spec_add(s, "cgroup=%s", v2_root());
+  shim_start(s, NULL);
+  assert_contains(s->ready, "error EBUSY the cgroup");
+}
+
+static void a_missing_cgroup_is_an_error_that_names_it(void **state) {
+  shim *s = *state;
+  spec_add(s, "arg=/bin/sleep");
+  spec_add(s, "arg=1000");
+  spec_add(s, "cgroup=/sys/fs/cgroup/nowhere/at/all");
+  shim_start(s, NULL);
+  assert_contains(s->ready, "error ENOENT cgroup `/sys/fs/cgroup/nowhere/at/all`");
+}
+
+/* ---- Users and limits. */
+
+static void it_runs_as_the_user_and_can_reopen_its_output(void **state) {
+  shim *s = *state;
+  size_t len;
+  need_root();
+  spec_shell(s, "id -u >/dev/stdout; id -g; id -G");
+  spec_add(s, "env=PATH=/bin:/usr/bin");
+  spec_add(s, "uid=65534");
+  spec_add(s, "gid=65533");
+  spec_add(s, "group=7");
+  shim_start_ok(s);
+  wait_state(s, "\"exited\"");
+  char *out = service_output(s, "stdout", &len);
+  assert_string_equal(out, "65534\n65533\n65533 7\n");
+  free(out);
+}
+
+static void a_service_of_another_user_still_dies_with_its_shim(void **state) {
+  shim *s = *state;
+  need_root();
+  spec_add(s, "arg=/bin/sleep");
+  spec_add(s, "arg=1000");
+  spec_add(s, "uid=65534");
+  spec_add(s, "gid=65534");
+  shim_start_ok(s);
+  pid_t service = service_pid(s), own = shim_pid(s);
+  kill(own, SIGKILL);
+  wait_gone(own);
+  wait_gone(service);
+}
+
+static void limits_and_umask_are_the_specs(void **state) {
+  shim *s = *state;
+  size_t len;
+  spec_shell(s, "ulimit -n; ulimit -c; umask; nice; cat /proc/self/oom_score_adj; "
+                "grep NoNewPrivs /proc/self/status; pwd");
+  spec_add(s, "env=PATH=/bin:/usr/bin");
+  spec_add(s, "nofile=321");
+  spec_add(s, "umask=027");
+  spec_add(s, "nice=5");
+  spec_add(s, "oom_score_adj=500");
+  spec_add(s, "no_new_privs=1");
+  spec_add(s, "cwd=/usr");
+  struct rlimit before, core = {.rlim_cur = 512 * 100};
+  getrlimit(RLIMIT_CORE, &before);
+  core.rlim_max = before.rlim_max;
+  setrlimit(RLIMIT_CORE, &core);
+  shim_start_ok(s);
+  setrlimit(RLIMIT_CORE, &before);
+  wait_state(s, "\"exited\"");
+  char *out = service_output(s, "stdout", &len);
+  assert_string_equal(out, "321\n100\n0027\n5\n500\nNoNewPrivs:\t1\n/usr\n");
+  free(out);
+}
+
+static void a_user_that_cannot_be_set_is_told(void **state) {
+  shim *s = *state;
+  if (geteuid() == 0)
+    skip();
+  spec_add(s, "arg=/bin/true");
+  spec_add(s, "uid=0");
+  spec_add(s, "gid=0");
+  shim_start(s, NULL);
+  assert_contains(s->ready, "error EPERM could not become user 0:0");
+}
+
+/* ---- moonport-shim exec. */
+
+static int run_exec(const char *const *args) {
+  const char *argv[24] = {shim_binary, "exec"};
+  for (size_t i = 0; args[i]; i++)
+    argv[i + 2] = args[i];
+  pid_t pid = fork();
+  if (pid == 0) {
+    int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    dup2(null, 2);
+    execv(shim_binary, (char **)argv);
+    _exit(99);
+  }
+  int status;
+  waitpid(pid, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+#define exec_code(...) run_exec((const char *const[]){__VA_ARGS__, NULL})
+
+static void exec_passes_on_the_exit_code(void **state) {
+  (void)state;
+  assert_int_equal(exec_code("--", "/bin/sh", "-c", "exit 9"), 9);
+  assert_int_equal(exec_code("sh", "-c", "exit 9"), 9); /* searched in PATH */
+}
+
+static void exec_tells_its_own_failures_apart(void **state) {
+  (void)state;
+  assert_int_equal(exec_code("--", "no-such-command-here"), 127);
+  assert_int_equal(exec_code("--", "/etc/passwd"), 126);
+  assert_int_equal(exec_code("--cgroup", "/nowhere", "--", "/bin/true"), 125);
+  assert_int_equal(exec_code("--netns", "/nowhere", "--", "/bin/true"), 125);
+  assert_int_equal(exec_code("--chdir", "/nowhere", "--", "/bin/true"), 125);
+  assert_int_equal(exec_code("--user", "me", "--", "/bin/true"), 125);
+  assert_int_equal(exec_code("--pdeathsig", "NONE", "--", "/bin/true"), 125);
+  assert_int_equal(exec_code("--parent", "1", "--pdeathsig", "TERM", "--", "/bin/true"), 125);
+  assert_int_equal(exec_code("--no-such-option"), 125);
+  assert_int_equal(exec_code("--setsid"), 125);
+}
+
+static void exec_sets_session_directory_and_user(void **state) {
+  (void)state;
+  assert_int_equal(exec_code("--setsid", "--chdir", "/usr", "--", "/bin/sh", "-c",
+                             "test \"$(ps -o sid= -p $$ | tr -d ' ')\" = $$ && test \"$PWD\" = "
+                             "/usr || test \"$(pwd)\" = /usr"),
+                   0);
+  need_root();
+  assert_int_equal(exec_code("--user", "65534:65534", "--groups", "7,8", "--", "/bin/sh", "-c",
+                             "test \"$(id -u) $(id -G)\" = '65534 65534 7 8'"),
+                   0);
+}
+
+static void exec_ends_with_its_parent(void **state) {
+  (void)state;
+  int alive[2];
+  pid_t command;
+  assert_int_equal(pipe2(alive, O_CLOEXEC), 0);
+  pid_t parent = fork();
+  if (parent == 0) {
+    char own[16];
+    snprintf(own, sizeof own, "%d", (int)getpid());
+    pid_t pid = fork();
+    if (pid == 0) {
+      dup2(alive[1], 1);
+      execl(shim_binary, shim_binary, "exec", "--pdeathsig", "KILL", "--parent", own, "--",
+            "/bin/sh", "-c", "echo; exec sleep 1000", NULL);
+      _exit(99);
+    }
+    (void)!write(alive[1], &pid, sizeof pid);
+    pause();
+  }
+  close(alive[1]);
+  char byte;
+  assert_int_equal(read(alive[0], &command, sizeof command), sizeof command);
+  assert_int_equal(read(alive[0], &byte, 1), 1); /* it runs, and has set its death signal */
+  kill(parent, SIGKILL);
+  assert_int_equal(waitpid(parent, NULL, 0), parent);
+  wait_gone(command);
+  assert_int_equal(read(alive[0], &byte, 1), 0);
+  close(alive[0]);
+}
+
+static int run(void) {
+#define shim_test(name) cmocka_unit_test_setup_teardown(name, shim_setup, shim_teardown)
+  const struct CMUnitTest tests[] = {
+      shim_test(an_out_of_memory_kill_is_recorded_as_such),
+      shim_test(a_kill_within_the_memory_limit_is_no_oom),
+      shim_test(the_shim_stays_outside_the_cgroup_of_its_service),
+      shim_test(a_stranger_in_the_cgroup_is_ended_with_the_service),
+      shim_test(a_cgroup_that_holds_processes_is_refused),
+      shim_test(a_missing_cgroup_is_an_error_that_names_it),
+      shim_test(it_runs_as_the_user_and_can_reopen_its_output),
+      shim_test(a_service_of_another_user_still_dies_with_its_shim),
+      shim_test(limits_and_umask_are_the_specs),
+      shim_test(a_user_that_cannot_be_set_is_told),
+      cmocka_unit_test(exec_passes_on_the_exit_code),
+      cmocka_unit_test(exec_tells_its_own_failures_apart),
+      cmocka_unit_test(exec_sets_session_directory_and_user),
+      cmocka_unit_test(exec_ends_with_its_parent),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(int argc, char **argv) {
+  return driver_main(argc, argv, run);
+}
