@@ -5,14 +5,18 @@
 #include "errors.h"
 #include "loader.h"
 #include "secret.h"
+#include "session.h"
 #include "task.h"
 
+/* clang-format off */
 const luaL_Reg mp_c_modules[] = {
     {"clock", luaopen_moonport_clock},
     {"errors", luaopen_moonport_errors},
     {"loader", luaopen_moonport_loader},
     {"secret", luaopen_moonport_secret},
+    {"session", luaopen_moonport_session},
     {"task", luaopen_moonport_task},
     {"terminal", luaopen_moonport_terminal},
     {NULL, NULL},
 };
+/* clang-format on */

@@ -9,6 +9,7 @@
 
 #include <lauxlib.h>
 #include <lualib.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -24,7 +25,7 @@ static int new_table_ref(lua_State *L) {
   return luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
-/* os.exit ends the program through the foreground task, so that __close handlers run. */
+/* os.exit ends the program through its first task, so that __close handlers run. */
 static int l_exit(lua_State *L) {
   mp_runtime *rt = mp_runtime_of(L);
   rt->exit_code = lua_isboolean(L, 1) ? !lua_toboolean(L, 1) : (int)luaL_optinteger(L, 1, 0);
@@ -32,7 +33,7 @@ static int l_exit(lua_State *L) {
   mp_task *root = rt->current;
   if (root == NULL)
     exit(rt->exit_code);
-  while (root->parent && !root->parent->session)
+  while (root->parent)
     root = root->parent;
   lua_pushliteral(L, "os.exit was called");
   mp_task_cancel(L, root);
@@ -86,28 +87,75 @@ static int open_libraries(lua_State *L) {
 
 /* Ctrl-C. */
 
+#define HOG_INSTRUCTIONS 10000000 /* about a tenth of a second */
+
+/* What the signal ends: for Ctrl-C the foreground, for the others a whole session too. */
+static mp_task *interrupt_target(const mp_runtime *rt) {
+  return rt->session && rt->signal != SIGINT ? rt->session : rt->foreground;
+}
+
+static void cancel_target(mp_runtime *rt, lua_State *L) {
+  mp_task *target = interrupt_target(rt);
+  if (target == NULL)
+    return;
+  lua_pushliteral(L, "interrupted");
+  mp_task_cancel(L, target);
+}
+
+/* In a session, a task beside the foreground is running. It ends only if it does not come back to
+ * the loop by itself. */
+static bool is_hog(mp_runtime *rt, lua_State *L, lua_Hook hook) {
+  if (rt->session == NULL || rt->current == rt->session)
+    return false;
+  if (rt->hogging)
+    return true;
+  rt->hogging = true;
+  lua_sethook(L, hook, LUA_MASKCOUNT, HOG_INSTRUCTIONS);
+  return false;
+}
+
 static void interrupted_in_script(lua_State *L, lua_Debug *ar) {
   (void)ar;
   mp_runtime *rt = mp_runtime_of(L);
   lua_sethook(L, NULL, 0, 0);
-  if (rt->foreground == NULL)
-    return;
-  lua_pushliteral(L, "interrupted");
-  mp_task_cancel(L, rt->foreground);
   mp_task *task = rt->current;
-  if (task == NULL || !task->cancelled || task->delivered)
+  if (rt->interrupts == 0 || task == NULL)
     return;
+  cancel_target(rt, L);
+  if (!task->cancelled) {
+    if (!is_hog(rt, L, interrupted_in_script))
+      return;
+    lua_pushliteral(L, "interrupted");
+    mp_task_cancel(L, task);
+  } else if (task->delivered && rt->interrupts < 2) {
+    return; /* its __close handlers have their time */
+  }
   task->delivered = true;
   mp_task_push_slot(L, task, TASK_UV_CANCEL);
   lua_error(L);
 }
 
+/* No more waiting in __close handlers and shielded tasks. */
+static void hurry(lua_State *L, mp_task *task) {
+  lua_pushliteral(L, "interrupted again");
+  mp_task_cancel(L, task);
+  task->overdue = true;
+  mp_task_interrupt(task);
+  for (mp_task *child = task->first_child; child; child = child->next_sibling)
+    hurry(L, child);
+}
+
 static void interrupted_on_loop(uv_async_t *wake) {
   mp_runtime *rt = wake->data;
-  if (rt->interrupts == 0 || rt->foreground == NULL)
+  rt->hogging = false;
+  if (rt->interrupts == 0)
     return;
-  lua_pushliteral(rt->L, "interrupted");
-  mp_task_cancel(rt->L, rt->foreground);
+  mp_task *target = interrupt_target(rt);
+  cancel_target(rt, rt->L);
+  if (target && rt->interrupts > 1)
+    hurry(rt->L, target);
+  if (target == NULL && rt->on_interrupt)
+    rt->on_interrupt(rt);
 }
 
 void mp_runtime_interrupt(mp_runtime *rt) {

@@ -18,6 +18,7 @@ struct mp_runtime {
   mp_task *current;     /* the running task */
   lua_State *running;   /* the coroutine that runs, which may be one of a script's own */
   mp_task *foreground;  /* what Ctrl-C cancels: the script, or the REPL's running line */
+  mp_task *session;     /* the REPL; NULL in other programs. See session.h */
   int tasks_ref;        /* registry: live tasks, by address, to keep them */
   int busy_ref;         /* registry: a script's own coroutines that wait inside a task */
   double close_timeout; /* seconds that __close handlers have after a cancel */
@@ -26,10 +27,13 @@ struct mp_runtime {
   volatile int interrupts; /* Ctrl-C since the foreground task began */
   volatile int signal;     /* the signal behind the last of them */
   bool keep_on_interrupt;  /* a second Ctrl-C does not end the program (the REPL) */
+  bool hogging;            /* since the last Ctrl-C no task has come back to the loop */
   uv_async_t wake;         /* sent by the signal handler */
   /* Called when a task without a parent that waits for it has failed: REPL background tasks. The
    * error is on top of L. */
   void (*on_orphan_failed)(mp_runtime *rt, lua_State *L);
+  /* Called on the loop at a Ctrl-C while nothing runs in the foreground: the REPL's prompt. */
+  void (*on_interrupt)(mp_runtime *rt);
 };
 
 /* Makes the state with all libraries. Returns NULL with *err filled in. */
@@ -47,7 +51,8 @@ mp_runtime *mp_runtime_of(lua_State *L);
 int mp_runtime_call(mp_runtime *rt, int nargs);
 
 /* Ctrl-C: cancels the foreground task; a script that computes is interrupted at its next line.
- * Safe in a signal handler. */
+ * Where the program goes on after a second one (the REPL), that ends __close handlers early, and a
+ * background task that never comes back to the loop. Safe in a signal handler. */
 void mp_runtime_interrupt(mp_runtime *rt);
 
 /* The exit status for an error value at `index`: its `exit` field, else by its code (usage 2,

@@ -462,6 +462,8 @@ static void end_task(mp_task *task) {
   take_over_child_error(L, task);
   task->state = TASK_DONE;
   stop_close_timer(task);
+  if (task->rt->foreground == task)
+    task->rt->foreground = NULL;
   bool parent_awaits = false;
   if (parent)
     leave_parent(task);

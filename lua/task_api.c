@@ -3,16 +3,30 @@
 #include "task.h"
 
 #include "errors.h"
+#include "session.h"
 #include "task_internal.h"
 
 #include <math.h>
+#include <string.h>
 
 static mp_task *check_task(lua_State *L, int index) {
   return luaL_checkudata(L, index, MP_TASK_METATABLE);
 }
 
+/* True when the caller of task.spawn (which is level 1) is a line at the prompt and not a function
+ * of a module, whose tasks end with it. */
+static bool called_at_prompt(lua_State *L) {
+  lua_Debug ar;
+  for (int level = 2; lua_getstack(L, level, &ar); level++) {
+    lua_getinfo(L, "S", &ar);
+    if (*ar.what != 'C') /* pcall(task.spawn, fn) is the line's own too */
+      return strcmp(ar.source, MP_SESSION_CHUNK) == 0;
+  }
+  return true;
+}
+
 /* spawn(options, fn, ...): options is a string of letters. c: contained, s: shielded, g: gate shut,
- * r: no parent. */
+ * r: no parent, b: where the caller's caller is a line at the prompt, its session is the parent. */
 static int l_spawn(lua_State *L) {
   const char *options = luaL_checkstring(L, 1);
   if (!lua_isfunction(L, 2) && !luaL_getmetafield(L, 2, "__call"))
@@ -24,6 +38,8 @@ static int l_spawn(lua_State *L) {
     contained |= *options == 'c';
     shielded |= *options == 's';
     gate_shut |= *options == 'g';
+    if (*options == 'b' && parent && parent->line && called_at_prompt(L))
+      parent = parent->parent;
     if (*options == 'r')
       parent = NULL;
   }

@@ -46,6 +46,7 @@ struct mp_task {
   bool shielded;     /* cancelling the parent does not cancel it */
   bool gate_shut;
   bool session;         /* the REPL: failures of children are reported and cancel nothing */
+  bool line;            /* a line of it: what it spawns itself belongs to the session */
   close_timer *closing; /* runs once cancelled */
 };
 

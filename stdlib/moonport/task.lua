@@ -50,7 +50,7 @@ local M = {
 -- @treturn task a handle with `:await()` (its results, or its error raised), `:cancel([reason])`,
 --   `:status()` ("running", "waiting", "done", "failed", "cancelled") and `:traceback()`
 function M.spawn(fn, ...)
-  return core.spawn("", fn, ...)
+  return core.spawn("b", fn, ...)
 end
 
 --- Starts a task whose failure reaches only who awaits it.
@@ -58,7 +58,7 @@ end
 -- @param ... its arguments
 -- @treturn task
 function M.contained(fn, ...)
-  return core.spawn("c", fn, ...)
+  return core.spawn("cb", fn, ...)
 end
 
 --- Runs a function in a scope of its own: the tasks it spawns have ended when `scope` returns, and
