@@ -127,6 +127,21 @@ function M.listing(rows, columns, output)
   end
 end
 
+--- Calls a function and, when it takes more than a second, shows that it goes on: a moving line at
+-- the bottom of a terminal, plain lines elsewhere; and in the end how long it took.
+--
+--     ui.progress("pulling the image", function(progress)
+--       progress:say("layer 3")        -- what is being done
+--       progress:advance(12, 40)       -- how much of it, where that is known
+--     end)
+-- @tparam string label
+-- @tparam function fn called with the progress
+-- @tparam[opt] table options `always` to tell the time however short, `hush` to leave no line behind
+-- @return what `fn` returns
+function M.progress(label, fn, options)
+  return require "moonport.ui.progress".run(label, fn, options)
+end
+
 --- Asks a question that is answered with yes or no.
 -- @tparam string question
 -- @tparam[opt] table options `yes` true when `--yes` answered already; `default` for an empty

@@ -73,3 +73,49 @@ describe("ui", function()
     assert.truthy(err.hint:find("--yes", 1, true))
   end)
 end)
+
+describe("ui progress", function()
+  local task = require "moonport.task"
+
+  local function lines_of(fn)
+    local real, written = io.stderr, {}
+    local function keep(_, ...) written[#written + 1] = table.concat { ... } end
+    rawset(io, "stderr", { write = keep })
+    local ok, err = pcall(fn)
+    rawset(io, "stderr", real)
+    if not ok then error(err, 0) end
+    return table.concat(written)
+  end
+
+  it("returns what the function returns and says nothing about short work", function()
+    local written = lines_of(function()
+      assert.same({ 1, nil, 3 }, { ui.progress("quick", function() return 1, nil, 3 end) })
+    end)
+    assert.equal("", written)
+  end)
+
+  it("tells plain lines about work of more than a second", function()
+    local written = lines_of(function()
+      ui.progress("build", function(progress)
+        progress:say("compiling")
+        progress:advance(1, 2)
+        task.sleep(1.2)
+      end)
+    end)
+    assert.truthy(written:match("^build %.%.%.\nbuild: done in %d%.%d s\n$"))
+  end)
+
+  it("tells of a failure and passes it on", function()
+    local written = lines_of(function()
+      local ok, err = pcall(ui.progress, "build", function() error("broken", 0) end,
+        { always = true })
+      assert.is_false(ok)
+      assert.equal("broken", err)
+    end)
+    assert.truthy(written:match("^build: failed after "))
+  end)
+
+  it("leaves no task behind", function()
+    task.scope(function() ui.progress("quick", function() end) end)
+  end)
+end)
