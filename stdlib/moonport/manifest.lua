@@ -36,6 +36,9 @@ function M.schema()
   return fields.schema(_state.targets)
 end
 
+--- The targets that a manifest can name.
+M.TARGETS = fields.TARGETS
+
 --- True when `name` can name a deployment.
 M.is_name = fields.is_name
 
@@ -55,25 +58,35 @@ function M.check_name(name)
   return name
 end
 
-local Manifest = {}
-Manifest.__index = Manifest
-
 --- Tells where a value comes from.
+-- @tparam table origins of a manifest
 -- @tparam string path such as `limits.memory`
+-- @tparam ?table whole the schema that it was checked with (default: the present one)
 -- @treturn table list of {layer, file, line, value}: what holds first, then what it replaced.
 -- Layers are `flag`, `manifest`, `site`, `default`. Empty when nothing sets the field.
 -- @raise {kind = "manifest", code = "usage"} when the path names no field
-function Manifest:explain(path)
-  local field, near = schema.find(self.schema, path)
+function M.explain(origins, path, whole)
+  whole = whole or M.schema()
+  local field, near = schema.find(whole, path)
   if not field then
     errors.raise {
       kind = "manifest",
       code = "usage",
       message = ("a manifest has no field `%s`"):format(path),
-      hint = near and ("did you mean `%s`?"):format(near) or nearest.hint(path, self.schema.fields),
+      hint = near and ("did you mean `%s`?"):format(near) or nearest.hint(path, whole.fields),
     }
   end
-  return self.origins[path] or {}
+  return origins[path] or {}
+end
+
+local Manifest = {}
+Manifest.__index = Manifest
+
+--- Tells where a value comes from; see `explain`.
+-- @tparam string path
+-- @treturn table
+function Manifest:explain(path)
+  return M.explain(self.origins, path, self.schema)
 end
 
 local function check_layer(whole, layer, problems)

@@ -1,0 +1,166 @@
+--- The journal: what each step was about to do, and what became of it.
+--
+-- One entry per step of a revision. Its intent is committed before the step acts and holds every
+-- identity that the step will use; so undo works from the entry alone, whether the step ran, ran
+-- halfway, or never began.
+--
+--   intent   apply may have begun; its result is not known
+--   done     apply has ended; the result is kept
+--   undone   taken back, or was never begun
+--   left     undo failed; `error` says why, and undo is tried again by the next command
+--
+-- @module moonport.engine.journal
+local canonical = require "moonport.canonical"
+local clock = require "moonport.clock"
+local deployments = require "moonport.state.deployments"
+local failpoint = require "moonport.failpoint"
+local json = require "moonport.json"
+local record = require "moonport.state.record"
+
+local M = {}
+
+local Journal = {}
+Journal.__index = Journal
+
+--- Opens the journal of one revision.
+-- @tparam state state
+-- @tparam table deployment row
+-- @tparam integer revision
+-- @treturn journal
+function M.open(state, deployment, revision)
+  return setmetatable({ state = state, deployment = deployment, revision = revision }, Journal)
+end
+
+--- Lists the entries, in the order of the steps.
+-- @treturn table list of {step, seq, scope, state, intent, result, error, started, ended}
+function Journal:entries()
+  return deployments.decode_all(self.state.db:rows(
+    "SELECT * FROM journal WHERE deployment = ? AND revision = ? ORDER BY seq",
+    self.deployment.id,
+    self.revision
+  ))
+end
+
+local function add_resource(journal, tx, step, kind, identity)
+  tx:run(
+    [[INSERT OR IGNORE INTO resources (deployment, revision, step, kind, identity)
+      VALUES (?, ?, ?, ?, ?)]],
+    journal.deployment.id,
+    journal.revision,
+    step,
+    kind,
+    canonical.encode(identity)
+  )
+end
+
+--- Writes a step's intent. After this returns, it is on disk.
+-- @tparam table step of the recipe
+-- @tparam integer seq its place in the recipe
+-- @tparam table intent plain data
+-- @tparam ?table resources list of {kind, identity}
+function Journal:begin(step, seq, intent, resources)
+  local deployment = self.deployment
+  self.state.db:transaction(function(tx)
+    tx:run(
+      [[INSERT INTO journal (deployment, revision, seq, step, scope, state, intent, started)
+        VALUES (?1, ?2, ?3, ?4, ?5, 'intent', ?6, ?7)
+        ON CONFLICT (deployment, revision, step) DO UPDATE SET seq = ?3, scope = ?5,
+          state = 'intent', intent = ?6, result = NULL, error = NULL, started = ?7, ended = NULL]],
+      deployment.id,
+      self.revision,
+      seq,
+      step.name,
+      step.scope,
+      json.encode(intent),
+      clock.now()
+    )
+    for _, resource in ipairs(resources or {}) do
+      add_resource(self, tx, step.name, resource[1], resource[2])
+    end
+    self.state:update_deployment(deployment.id, { step = step.name }, tx)
+  end)
+  deployment.step = step.name
+  record.write(self.state, deployment, false)
+  failpoint.hit("journal.after_intent", step.name)
+end
+
+local function finish(journal, step, fields)
+  journal.state.db:run(
+    [[UPDATE journal SET state = ?, result = COALESCE(?, result), error = ?, ended = ?
+      WHERE deployment = ? AND revision = ? AND step = ?]],
+    fields.state,
+    fields.result ~= nil and json.encode(fields.result) or nil,
+    fields.error ~= nil and json.encode(fields.error) or nil,
+    clock.now(),
+    journal.deployment.id,
+    journal.revision,
+    step
+  )
+end
+
+--- Writes a step's result.
+-- @tparam string step
+-- @param result plain data or nil
+function Journal:done(step, result)
+  failpoint.hit("journal.before_result", step)
+  finish(self, step, { state = "done", result = result })
+  failpoint.hit("journal.after_result", step)
+end
+
+--- Notes that a step was taken back; what it recorded is forgotten.
+-- @tparam string step
+function Journal:undone(step)
+  failpoint.hit("journal.before_undone", step)
+  local id, revision = self.deployment.id, self.revision
+  self.state.db:transaction(function(tx)
+    tx:run(
+      [[UPDATE journal SET state = 'undone', error = NULL, ended = ?
+        WHERE deployment = ? AND revision = ? AND step = ?]],
+      clock.now(),
+      id,
+      revision,
+      step
+    )
+    tx:run(
+      "DELETE FROM resources WHERE deployment = ? AND revision = ? AND step = ?",
+      id,
+      revision,
+      step
+    )
+  end)
+  failpoint.hit("journal.after_undone", step)
+end
+
+--- Notes that a step could not be taken back.
+-- @tparam string step
+-- @tparam table error plain data
+function Journal:left(step, error)
+  finish(self, step, { state = "left", error = error })
+end
+
+--- Records something that a step is about to make outside moonport.
+-- @tparam string step
+-- @tparam string kind such as `directory`; see `moonport.resources`
+-- @tparam table identity plain data
+function Journal:record(step, kind, identity)
+  add_resource(self, self.state.db, step, kind, identity)
+end
+
+--- Lists what a step has recorded and not undone, newest first.
+-- @tparam string step
+-- @treturn table list of {kind, identity}
+function Journal:resources(step)
+  local rows = self.state.db:rows(
+    [[SELECT kind, identity FROM resources WHERE deployment = ? AND revision = ? AND step = ?
+      ORDER BY id DESC]],
+    self.deployment.id,
+    self.revision,
+    step
+  )
+  for _, row in ipairs(rows) do
+    row.identity = json.decode(row.identity)
+  end
+  return rows
+end
+
+return M

@@ -1,0 +1,197 @@
+--- Bringing a deployment to rest: what a killed or interrupted command left half done is finished
+-- or undone, from the journal.
+--
+-- Only commands that change something come here. Those that read only say "interrupted at STEP".
+--
+-- @module moonport.engine.settle
+local copies = require "moonport.engine.copies"
+local errors = require "moonport.errors"
+local fs = require "moonport.fs"
+local job = require "moonport.engine.job"
+local record = require "moonport.state.record"
+local resources = require "moonport.resources"
+local runtime = require "moonport.state.runtime"
+local undo = require "moonport.engine.undo"
+
+local M = {}
+
+local REVISIONS_KEPT = 10
+
+-- What belongs to the deployment rather than to a revision stays until the deployment goes; unless
+-- it was made for a first revision, which never served.
+local function belongs_to_deployment(deployment)
+  return function(entry)
+    return entry.scope == "deployment" and deployment.revision ~= nil
+  end
+end
+
+local function merge(report, more)
+  table.move(more.undone, 1, #more.undone, #report.undone + 1, report.undone)
+  table.move(more.left, 1, #more.left, #report.left + 1, report.left)
+  return report
+end
+
+--- Undoes the pending revision and gives it up.
+-- @tparam table work job of the pending revision
+-- @treturn table report of `moonport.engine.undo`
+function M.undo_pending(work)
+  local deployment, state = work.deployment, work.state
+  state:update_deployment(deployment.id, { phase = "undoing" })
+  deployment.phase = "undoing"
+  local report = undo.run(work, { keep = belongs_to_deployment(deployment) })
+  state:abandon(deployment)
+  record.write(state, deployment)
+  return report
+end
+
+--- Starts the revision that serves, where it should run: after another one took over from it and
+-- failed.
+-- @tparam table env
+-- @tparam table deployment row
+-- @treturn ?error why it could not be started
+function M.resume_serving(env, deployment)
+  if not deployment.revision or deployment.want ~= "running" then
+    return nil
+  end
+  local serving = job.open(env, deployment, env.state:revision(deployment.id, deployment.revision))
+  if not (serving.recipe and serving.recipe.start) then
+    return nil
+  end
+  local ok, why = pcall(serving.recipe.start, serving.ctx)
+  return not ok and why or nil
+end
+
+-- Undoes whatever revisions other than `serving` left, newest first.
+local function undo_others(env, deployment, keep)
+  local report = { undone = {}, left = {} }
+  for _, revision in ipairs(env.state:revisions(deployment.id)) do
+    if revision.number ~= deployment.revision or keep == nil then
+      merge(report, undo.run(job.open(env, deployment, revision), { keep = keep }))
+    end
+  end
+  return report
+end
+
+--- Undoes what retired and failed revisions still have, drops old ones.
+-- @tparam table env
+-- @tparam table deployment row; updated in place
+-- @treturn table report
+function M.retire(env, deployment)
+  local state = env.state
+  local report = undo_others(env, deployment, belongs_to_deployment(deployment))
+  if deployment.phase == "retiring" then
+    state:update_deployment(deployment.id, { phase = "active", step = false })
+    deployment.phase, deployment.step = "active", nil
+  end
+  state:prune_revisions(deployment.id, REVISIONS_KEPT)
+  copies.prune(state:deployment_dir(deployment.name), state:revisions(deployment.id))
+  record.write(state, deployment)
+  return report
+end
+
+local function describe_left(report)
+  local parts = {}
+  for _, left in ipairs(report.left) do
+    local what = {}
+    for index, resource in ipairs(left.resources) do
+      what[index] = resources.describe(resource.kind, resource.identity)
+    end
+    parts[#parts + 1] = ("step `%s`: %s%s"):format(
+      left.step,
+      errors.is(left.error) and left.error.message or tostring(left.error),
+      #what > 0 and (" (%s)"):format(table.concat(what, ", ")) or ""
+    )
+  end
+  return table.concat(parts, "; ")
+end
+
+M.describe_left = describe_left
+
+local function forget(env, deployment)
+  local state = env.state
+  fs.remove_tree(state:deployment_dir(deployment.name))
+  fs.remove_tree(runtime.dir(state, deployment.id))
+  state:forget_deployment(deployment.id)
+end
+
+--- Undoes everything and forgets the deployment.
+-- @tparam table env
+-- @tparam table deployment row
+-- @tparam ?table options `force`: forget it even where something could not be undone
+-- @treturn table report
+-- @raise {kind = "engine", code = "left"} when something could not be undone
+function M.remove(env, deployment, options)
+  local state = env.state
+  state:update_deployment(deployment.id, { phase = "removing", want = "stopped" })
+  deployment.phase = "removing"
+  local report = undo_others(env, deployment, nil)
+  if #report.left > 0 and not (options and options.force) then
+    record.write(state, deployment)
+    errors.raise {
+      kind = "engine",
+      code = "left",
+      message = ("`%s` could not be removed whole: %s"):format(
+        deployment.name,
+        describe_left(report)
+      ),
+      hint = ("see to it and run `moonport rm %s` again; --force forgets it as it is"):format(
+        deployment.name
+      ),
+    }
+  end
+  forget(env, deployment)
+  return report
+end
+
+--- True when a command on this deployment has not come to its end.
+-- @tparam table deployment row
+-- @treturn boolean
+function M.is_unsettled(deployment)
+  return require("moonport.state.deployments").UNDER_WAY[deployment.phase] or false
+end
+
+local SETTLE = {}
+
+function SETTLE.applying(env, deployment)
+  local revision = env.state:revision(deployment.id, deployment.pending)
+  local report = M.undo_pending(job.open(env, deployment, revision))
+  local why = M.resume_serving(env, deployment)
+  if why then
+    error(why, 0)
+  end
+  return deployment, report
+end
+
+SETTLE.undoing = SETTLE.applying
+
+function SETTLE.retiring(env, deployment)
+  return deployment, M.retire(env, deployment)
+end
+
+function SETTLE.removing(env, deployment)
+  return nil, M.remove(env, deployment)
+end
+
+--- Finishes or undoes what was interrupted. The deployment's lock must be held.
+-- @tparam table env
+-- @tparam table deployment row
+-- @treturn ?table the row afterwards; nil when the deployment is gone
+-- @treturn table report {undone, left}
+function M.run(env, deployment)
+  local settle = SETTLE[deployment.phase]
+  if not settle then
+    return deployment, { undone = {}, left = {} }
+  end
+  if env.observer then
+    env.observer {
+      type = "notice",
+      deployment = deployment.name,
+      text = deployment.step
+          and ("was interrupted at step `%s` while %s"):format(deployment.step, deployment.phase)
+        or ("was interrupted while %s"):format(deployment.phase),
+    }
+  end
+  return settle(env, deployment)
+end
+
+return M

@@ -1,0 +1,119 @@
+--- Taking steps back, from the journal alone.
+--
+-- The recipe is the copy that was kept when the deployment was made. Where it no longer loads, or a
+-- step has no `undo`, what the step recorded is removed by kind. A step that cannot be undone does
+-- not keep the others from it: all are tried, and what is left is told.
+--
+-- @module moonport.engine.undo
+local clock = require "moonport.clock"
+local errors = require "moonport.errors"
+local failpoint = require "moonport.failpoint"
+local resources = require "moonport.resources"
+local run = require "moonport.engine.run"
+local shared = require "moonport.engine.shared"
+
+local M = {}
+
+local function find_step(recipe, name)
+  for _, step in ipairs(recipe and recipe.steps or {}) do
+    if step.name == name then
+      return step
+    end
+  end
+end
+
+-- Removes what a step recorded. All are tried; the first failure is raised afterwards.
+local function remove_recorded(job, entry)
+  local failure
+  for _, resource in ipairs(job.journal:resources(entry.step)) do
+    local ok, why = pcall(resources.remove, resource.kind, resource.identity)
+    if not ok then
+      failure = failure
+        or errors.new {
+          kind = "engine",
+          code = "left",
+          message = ("could not remove %s"):format(
+            resources.describe(resource.kind, resource.identity)
+          ),
+          cause = why,
+        }
+    end
+  end
+  if failure then
+    error(failure, 0)
+  end
+end
+
+local function undo_entry(job, entry)
+  local step = find_step(job.recipe, entry.step)
+  if step and step.undo then
+    step.undo(job.ctx, entry.intent, entry.result)
+  else
+    remove_recorded(job, entry)
+  end
+  shared.release(job.state, job.deployment.id, job.revision.number, entry.step)
+  failpoint.hit("step.after_undo", entry.step)
+  job.journal:undone(entry.step)
+end
+
+-- An error as plain data, for the journal and for records of failures.
+local function describe(why)
+  if not errors.is(why) then
+    return { message = tostring(why) }
+  end
+  return {
+    kind = why.kind,
+    code = why.code,
+    message = why.message,
+    hint = why.hint,
+    where = why.where,
+    cause = why.cause and describe(why.cause) or nil,
+  }
+end
+
+M.describe_error = describe
+
+local function try_entry(job, entry, report)
+  local step = find_step(job.recipe, entry.step) or { name = entry.step }
+  run.tell(job, "undo.started", step)
+  job.ctx._step = nil
+  local started = clock.monotonic()
+  local ok, why = pcall(undo_entry, job, entry)
+  local seconds = clock.monotonic() - started
+  if ok then
+    report.undone[#report.undone + 1] = entry.step
+    return run.tell(job, "undo.done", step, { seconds = seconds })
+  elseif errors.is(why, "task", "cancelled") then
+    error(why, 0)
+  end
+  job.journal:left(entry.step, describe(why))
+  report.left[#report.left + 1] =
+    { step = entry.step, error = why, resources = job.journal:resources(entry.step) }
+  run.tell(job, "undo.failed", step, { seconds = seconds, error = why })
+end
+
+--- Undoes the steps of a job's revision, last first.
+-- @tparam table job its `recipe` may be nil: then all is removed by kind
+-- @tparam ?table options `keep(entry)`: true for an entry that stays as it is
+-- @treturn table report {undone = {step...}, left = {{step, error, resources}...}}
+function M.run(job, options)
+  local keep = options and options.keep or function() end
+  local report = { undone = {}, left = {} }
+  local pending = {}
+  for _, entry in ipairs(job.journal:entries()) do
+    if entry.state ~= "undone" and not keep(entry) then
+      pending[#pending + 1] = entry
+    end
+  end
+  if #pending == 0 then
+    return report
+  end
+  run.hook(job, "undo.before", {})
+  for index = #pending, 1, -1 do
+    try_entry(job, pending[index], report)
+  end
+  run.hook(job, "undo.after", { undone = report.undone, left = report.left })
+  return report
+end
+
+return M

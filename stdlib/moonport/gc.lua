@@ -1,0 +1,153 @@
+--- Sweeping: what killed commands and reboots left is finished, undone or removed.
+--
+-- Only what carries this store's mark is touched, and no deployment on which a command is at work.
+--
+-- @module moonport.gc
+local copies = require "moonport.engine.copies"
+local errors = require "moonport.errors"
+local fs = require "moonport.fs"
+local manifest = require "moonport.manifest"
+local record = require "moonport.state.record"
+local resources = require "moonport.resources"
+local runtime = require "moonport.state.runtime"
+local settle = require "moonport.engine.settle"
+local shared = require "moonport.engine.shared"
+local json = require "moonport.json"
+
+local M = {}
+
+-- One finding: does what is to be done (unless `dry`), and notes what became of it.
+local function act(sweep, what, fn)
+  local row = { what = what, action = "would be removed" }
+  if not sweep.dry then
+    local ok, why = pcall(fn)
+    if not ok and errors.is(why, "task", "cancelled") then
+      error(why, 0)
+    end
+    row.action, row.error = ok and "removed" or "failed", not ok and why or nil
+  end
+  sweep.rows[#sweep.rows + 1] = row
+end
+
+-- Runs a function with a deployment's lock; leaves it alone when a command is at work on it.
+local function unless_busy(state, name, fn)
+  local lock, why = try(state.lock, state, name)
+  if lock then
+    local held <close> = lock -- luacheck: ignore held
+    fn()
+  elseif not errors.is(why, "state", "busy") then
+    error(why, 0)
+  end
+end
+
+local function has_leftovers(state, deployment)
+  return state.db:row(
+    "SELECT 1 AS one FROM journal WHERE deployment = ? AND state = 'left' LIMIT 1",
+    deployment.id
+  ) ~= nil
+end
+
+local function sweep_deployment(sweep, deployment)
+  local env = sweep.env
+  unless_busy(env.state, deployment.name, function()
+    local row = env.state:deployment(deployment.name)
+    if not row then
+      return
+    elseif settle.is_unsettled(row) then
+      local what = ("`%s`, interrupted while %s"):format(row.name, row.phase)
+      act(sweep, what, function()
+        settle.run(env, row)
+      end)
+    elseif has_leftovers(env.state, row) then
+      act(sweep, ("what steps of `%s` left"):format(row.name), function()
+        local report = settle.retire(env, row)
+        if #report.left > 0 then
+          error(settle.describe_left(report), 0)
+        end
+      end)
+    end
+    if not sweep.dry and env.state:deployment(deployment.name) then
+      copies.prune(env.state:deployment_dir(row.name), env.state:revisions(row.id))
+    end
+  end)
+end
+
+-- A directory without a row: removed where it holds no record of anything made; else taken back
+-- into the database, so that its resources are not lost.
+local function sweep_directory(sweep, name)
+  local state = sweep.env.state
+  local dir = state:deployment_dir(name)
+  unless_busy(state, name, function()
+    if state:deployment(name) then
+      return
+    elseif fs.exists(dir .. "/record.json") then
+      act(sweep, ("the record of `%s`, which the database does not have"):format(name), function()
+        local data = json.decode(fs.read(dir .. "/record.json"))
+        state.db:transaction(function(tx)
+          record.restore(tx, data)
+        end)
+      end)
+      sweep.rows[#sweep.rows].action = sweep.dry and "would be taken back" or "taken back"
+    else
+      act(sweep, ("directory `%s`"):format(dir), function()
+        fs.remove_tree(dir)
+      end)
+    end
+  end)
+end
+
+local function sweep_runtime(sweep)
+  local state, known = sweep.env.state, {}
+  local base = runtime.base(state)
+  -- Listed before the deployments are: a directory is made after its deployment's row.
+  local entries = fs.exists(base) and fs.list(base) or {}
+  for _, deployment in ipairs(state:deployments()) do
+    known[deployment.id] = true
+  end
+  for _, entry in ipairs(entries) do
+    if not known[entry.name] then
+      act(sweep, ("directory `%s/%s`"):format(base, entry.name), function()
+        fs.remove_tree(base .. "/" .. entry.name)
+      end)
+    end
+  end
+end
+
+local function sweep_marked(sweep)
+  for _, name in ipairs(resources.kinds()) do
+    local ok, kind = pcall(resources.kind, name)
+    for _, orphan in ipairs(ok and kind.orphans and kind.orphans(sweep.env.state) or {}) do
+      act(sweep, orphan.what or resources.describe(name, orphan.identity), function()
+        kind.remove(orphan.identity)
+      end)
+    end
+  end
+end
+
+--- Sweeps.
+-- @tparam table env {state, site, observer}
+-- @tparam ?table options `dry`: only tell
+-- @treturn table list of {what, action, error}; action is "removed", "taken back", "failed", and in
+-- a dry run "would be ..."
+function M.run(env, options)
+  local sweep = { env = env, dry = options and options.dry or false, rows = {} }
+  for _, deployment in ipairs(env.state:deployments()) do
+    sweep_deployment(sweep, deployment)
+  end
+  for _, entry in ipairs(fs.list(env.state.dir .. "/deployments")) do
+    if manifest.is_name(entry.name) then
+      sweep_directory(sweep, entry.name)
+    end
+  end
+  sweep_runtime(sweep)
+  for _, row in ipairs(shared.sweep(env.state, sweep.dry)) do
+    sweep.rows[#sweep.rows + 1] = {
+      what = resources.describe(row.kind, row.identity),
+      action = sweep.dry and "would be removed" or "removed",
+    }
+  end
+  sweep_marked(sweep)
+  return sweep.rows
+end
+
+return M

@@ -1,0 +1,207 @@
+--- State: what moonport knows about its deployments, on disk.
+--
+--    <state>/store.json            who this store is: its UUID (in every mark) and digest key
+--    <state>/state.db              SQLite: deployments, revisions, journal, resources, leases,
+--    events
+--    <state>/locks/NAME.lock       held while a command changes NAME; dies with its holder
+--    <state>/deployments/NAME/     0700: record.json, recipe copies, logs, data
+--
+-- The database can be rebuilt: each deployment's record.json holds its rows. A database that fails
+-- its check is moved aside and rebuilt, and a notice says so.
+--
+-- @module moonport.state
+local crypto = require "moonport.crypto"
+local deployments = require "moonport.state.deployments"
+local errors = require "moonport.errors"
+local fs = require "moonport.fs"
+local json = require "moonport.json"
+local leases = require "moonport.state.leases"
+local manifest = require "moonport.manifest"
+local migrations = require "moonport.state.migrations"
+local rebuild = require "moonport.state.rebuild"
+local store = require "moonport.store"
+local sys = require "moonport.sys"
+
+local M = {}
+
+local PRIVATE = 448 -- 0700
+local PRIVATE_FILE = 384 -- 0600
+
+local State = {}
+State.__index = State
+State.__name = "moonport.state"
+
+for _, part in ipairs { deployments.methods, leases.methods } do
+  for name, method in pairs(part) do
+    State[name] = method
+  end
+end
+
+local function environment(name)
+  local value = not sys.secure and os.getenv(name) or nil
+  return value ~= "" and value or nil
+end
+
+--- The state directory that applies: what --state named, $MOONPORT_STATE, /var/lib/moonport for
+-- root, else $XDG_STATE_HOME/moonport.
+-- @tparam ?string dir what --state named
+-- @treturn string absolute
+function M.locate(dir)
+  dir = dir or environment "MOONPORT_STATE"
+  if not dir and sys.euid() == 0 then
+    dir = "/var/lib/moonport"
+  elseif not dir then
+    local base = environment "XDG_STATE_HOME"
+    base = base or environment "HOME" and environment "HOME" .. "/.local/state"
+    if not base then
+      errors.raise {
+        kind = "state",
+        code = "usage",
+        message = "there is no directory for state: neither XDG_STATE_HOME nor HOME is set",
+        hint = "name one with --state DIR",
+      }
+    end
+    dir = base .. "/moonport"
+  end
+  return fs.absolute(dir)
+end
+
+local function new_identity()
+  return { version = 1, uuid = crypto.uuid(), key = crypto.hex(crypto.random(32)) }
+end
+
+-- Reads who the store is, or decides it. Exclusive creation settles a race of two first commands.
+local function identity(dir)
+  local path = dir .. "/store.json"
+  if not fs.exists(path) then
+    local _, why = try(fs.write, path, json.encode(new_identity()) .. "\n", {
+      exclusive = true,
+      mode = PRIVATE_FILE,
+    })
+    if why and not errors.is(why, nil, "EEXIST") then
+      error(why, 0)
+    end
+  end
+  local who = json.decode(fs.read(path))
+  if who.version ~= 1 then
+    errors.raise {
+      kind = "state",
+      code = "newer",
+      message = ("the state in `%s` was written by a newer moonport"):format(dir),
+      hint = "use that one, or another --state",
+    }
+  end
+  return who
+end
+
+local function open_database(path)
+  return store.open { path = path, migrations = migrations.list }
+end
+
+-- Opens the database, rebuilding it where it is damaged or gone while records are there. The lock
+-- keeps two commands from rebuilding at once.
+local function open_or_rebuild(dir, who, notice)
+  local path = dir .. "/state.db"
+  local lock <close> = fs.lock(dir .. "/locks/.store", { wait = 60 })
+  local missing = not fs.exists(path)
+  local db, why = try(open_database, path)
+  if why and not errors.is(why, "store", "corrupt") then
+    error(why, 0)
+  elseif why then
+    local aside = rebuild.move_aside(path)
+    notice(("the state database was damaged (%s); it is kept as `%s`"):format(why.message, aside))
+    db, missing = open_database(path), true
+  end
+  if missing then
+    local count = rebuild.from_records(db, dir)
+    if count > 0 then
+      notice(("the state database was rebuilt from the records of %d deployments"):format(count))
+    end
+  end
+  db:run("INSERT OR IGNORE INTO meta (key, value) VALUES ('uuid', ?)", who.uuid)
+  return db, lock
+end
+
+--- Opens a store.
+-- @tparam ?table options `dir` (what --state named), `notice` (function(text): told what an
+-- operator should know, such as a rebuilt database)
+-- @treturn state {dir, uuid, key, db}; close it with `:close()` or a `<close>` variable
+-- @raise {kind = "state"}, {kind = "store"}, {kind = "fs"}
+function M.open(options)
+  options = options or {}
+  local dir = M.locate(options.dir)
+  for _, path in ipairs { dir, dir .. "/locks", dir .. "/deployments" } do
+    fs.mkdirs(path, PRIVATE)
+  end
+  local who = identity(dir)
+  local db = open_or_rebuild(dir, who, options.notice or function() end)
+  return setmetatable({
+    dir = dir,
+    uuid = who.uuid,
+    key = who.key,
+    db = db,
+    boot_id = sys.boot_id(),
+  }, State)
+end
+
+--- Closes the store.
+function State:close()
+  if self.db then
+    self.db:close()
+    self.db = nil
+  end
+end
+
+State.__close = State.close
+
+--- The directory of a deployment.
+-- @tparam string name
+-- @treturn string
+function State:deployment_dir(name)
+  return self.dir .. "/deployments/" .. manifest.check_name(name)
+end
+
+--- Takes the lock of a deployment, so that two commands on it exclude each other. It is dropped by
+-- `lock:release()`, by `<close>`, and by the kernel when this process ends.
+-- @tparam string name
+-- @tparam ?table options `wait`: seconds to wait for another command (default: not at all)
+-- @treturn lock
+-- @raise {kind = "state", code = "busy"}
+function State:lock(name, options)
+  manifest.check_name(name)
+  local path = ("%s/locks/%s.lock"):format(self.dir, name)
+  local lock, why = try(fs.lock, path, { wait = options and options.wait or 0 })
+  if errors.is(why, nil, "held") then
+    errors.raise {
+      kind = "state",
+      code = "busy",
+      message = ("another command is working on `%s`"):format(name),
+      hint = "wait for it to end, or interrupt it",
+      cause = why,
+    }
+  elseif why then
+    error(why, 0)
+  end
+  return lock
+end
+
+--- True while some command holds the lock of a deployment.
+-- @tparam string name
+-- @treturn boolean
+function State:is_locked(name)
+  local lock, why = try(self.lock, self, name)
+  if lock then
+    lock:release()
+  end
+  return errors.is(why, "state", "busy")
+end
+
+--- A keyed digest of plain text: equal texts give equal digests in one store, and nothing else can
+-- be learned from it.
+-- @tparam string text
+-- @treturn string hex
+function State:digest(text)
+  return crypto.hmac("sha256", self.key, text)
+end
+
+return M
