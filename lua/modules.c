@@ -2,6 +2,7 @@
 
 #include "bind_clock.h"
 #include "bind_terminal.h"
+#include "bind_json.h"
 #include "errors.h"
 #include "loader.h"
 #include "secret.h"
@@ -12,6 +13,7 @@
 const luaL_Reg mp_c_modules[] = {
     {"clock", luaopen_moonport_clock},
     {"errors", luaopen_moonport_errors},
+    {"json", luaopen_moonport_json},
     {"loader", luaopen_moonport_loader},
     {"secret", luaopen_moonport_secret},
     {"session", luaopen_moonport_session},
