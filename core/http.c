@@ -294,12 +294,15 @@ static void handle_closed(uv_handle_t *handle) {
   free(hub);
 }
 
-/* Called by mp_loop_close, when no operation is pending any more. Exchanges that their owners have
- * not released yet outlive the hub, ended. */
+/* Called by mp_loop_close. Exchanges that their owners have not released yet outlive the hub,
+ * ended.
+ */
 static void hub_close(mp_loop *loop) {
   mp_http_hub *hub = loop->http;
-  hub->settling = true; /* nobody is left to wake */
+  hub->settling = true;
   fail_all(hub, "the loop was closed");
+  while (!TAILQ_EMPTY(&hub->ready))
+    settle(hub);
   mp_http_easy *easy;
   while ((easy = SLIST_FIRST(&hub->kept))) {
     SLIST_REMOVE_HEAD(&hub->kept, link);

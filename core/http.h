@@ -110,6 +110,10 @@ typedef struct {
     .body_size = -1, .redirects = -1, .connect_timeout_ms = MP_HTTP_CONNECT_TIMEOUT_MS             \
   }
 
+/* Copies options with everything they point to; the copy is wiped when it is freed. */
+void mp_http_options_copy(mp_http_options *to, const mp_http_options *from);
+void mp_http_options_free(mp_http_options *options);
+
 typedef struct mp_http mp_http;
 
 /* Starts an exchange on a connection of its own or a kept one. */
@@ -173,11 +177,14 @@ typedef struct {
   size_t name_len, value_len;
 } mp_http_field;
 
-/* Walks over the response's header fields in order: start with *at = 0. */
-bool mp_http_next_field(const mp_http *http, size_t *at, mp_http_field *field);
+/* The response's header fields as they came, one to a line. */
+mp_http_bytes mp_http_fields(const mp_http *http);
 
-/* Finds the first field of this name, in any case. */
-bool mp_http_find_field(const mp_http *http, const char *name, mp_http_field *field);
+/* Walks over them in order: start with *at = 0. */
+bool mp_http_next_field(mp_http_bytes fields, size_t *at, mp_http_field *field);
+
+/* Finds the first of this name, in any case. */
+bool mp_http_find_field(mp_http_bytes fields, const char *name, mp_http_field *field);
 
 /* The URL fit for messages: user and password, and query values named like secrets, masked.
  * The caller frees it. */

@@ -19,7 +19,10 @@ typedef void (*step_next)(download *self);               /* on the loop, when th
 struct download {
   mp_op op; /* first: the operation is the download */
   mp_loop *loop;
-  mp_http_download_options options; /* what it points to is the caller's */
+  mp_http_options request; /* a copy */
+  bool resume;
+  uint64_t max_size;
+  void (*on_progress)(void *data, uint64_t done, int64_t total);
   mp_http_download_cb cb;
   void *data;
   mp_http_part part;
@@ -47,7 +50,7 @@ static void step_over(download *self) {
   self->step = NULL;
   if (!self->error.domain && self->cancelled && !self->committed)
     mp_error_set(&self->error, "http", MP_CANCELLED, "the download of `%s` was cancelled",
-                 self->options.path);
+                 self->part.path);
   if (self->error.domain && !self->failed)
     fail(self);
   else
@@ -96,6 +99,7 @@ static void finish(download *self) {
   mp_error_move(&err, &self->error);
   self->cb(self->data, self->failed ? NULL : &result, self->failed ? &err : NULL);
   mp_http_part_free(&self->part);
+  mp_http_options_free(&self->request);
   mp_buf_free(&self->piece);
   free(self->range);
   free(self->validator);
@@ -106,7 +110,7 @@ static void finish(download *self) {
 static int clean_up(download *self, mp_error *err) {
   (void)err; /* the failure that led here is already in place */
   bool useless = mp_error_is(&self->error, "checksum") || mp_error_is(&self->error, MP_LIMIT);
-  mp_http_part_close(&self->part, self->options.resume && !useless);
+  mp_http_part_close(&self->part, self->resume && !useless);
   return 0;
 }
 
@@ -124,7 +128,7 @@ static void refuse(download *self, const char *code, const char *format, ...) {
   va_start(args, format);
   mp_auto_free char *what = mp_vsprintf(format, args);
   va_end(args);
-  mp_auto_free char *url = mp_http_redact(self->options.request.url);
+  mp_auto_free char *url = mp_http_redact(self->request.url);
   mp_error_set(&self->error, "http", code, "GET `%s`: %s", url, what);
 }
 
@@ -141,8 +145,8 @@ static int write_piece(download *self, mp_error *err) {
 static void receive(download *self);
 
 static void written(download *self) {
-  if (self->options.on_progress)
-    self->options.on_progress(self->data, self->part.size, self->total);
+  if (self->on_progress)
+    self->on_progress(self->data, self->part.size, self->total);
   receive(self);
 }
 
@@ -159,10 +163,10 @@ static void whole(download *self) {
 }
 
 static bool over_limit(download *self, uint64_t size) {
-  if (self->options.max_size == 0 || size <= self->options.max_size)
+  if (self->max_size == 0 || size <= self->max_size)
     return false;
   refuse(self, MP_LIMIT, "the file is larger than the limit of %llu bytes",
-         (unsigned long long)self->options.max_size);
+         (unsigned long long)self->max_size);
   return true;
 }
 
@@ -186,7 +190,7 @@ static void receive(download *self) {
 
 static bool field_text(download *self, const char *name, char *text, size_t size) {
   mp_http_field field;
-  if (!mp_http_find_field(self->http, name, &field) || field.value_len >= size)
+  if (!mp_http_find_field(mp_http_fields(self->http), name, &field) || field.value_len >= size)
     return false;
   memcpy(text, field.value, field.value_len);
   text[field.value_len] = '\0';
@@ -206,9 +210,9 @@ static int note_source(download *self, mp_error *err) {
   if (self->restart && mp_http_part_restart(&self->part, err) < 0)
     return -1;
   self->restart = false;
-  if (!self->options.resume)
+  if (!self->resume)
     return 0;
-  return mp_http_part_note(&self->part, self->options.request.url, self->validator, err);
+  return mp_http_part_note(&self->part, self->request.url, self->validator, err);
 }
 
 static void take_all(download *self) {
@@ -277,7 +281,7 @@ static void answered(download *self) {
 /* ---- asking --------------------------------------------------------------------------------- */
 
 static void ask(download *self) {
-  mp_http_options request = self->options.request;
+  mp_http_options request = self->request;
   mp_http_header *headers = mp_calloc(request.header_count + 2, sizeof *headers);
   size_t count = request.header_count;
   if (count > 0)
@@ -307,7 +311,7 @@ static void ask(download *self) {
 /* ---- starting ------------------------------------------------------------------------------- */
 
 static int open_part(download *self, mp_error *err) {
-  return mp_http_part_open(&self->part, self->options.request.url, self->options.resume, err);
+  return mp_http_part_open(&self->part, self->request.url, self->resume, err);
 }
 
 static void cancel(mp_op *op) {
@@ -338,7 +342,10 @@ int mp_http_download(mp_loop *loop, const mp_http_download_options *options, mp_
   download *self = mp_alloc(sizeof *self);
   self->op.cancel = cancel;
   self->loop = loop;
-  self->options = *options;
+  mp_http_options_copy(&self->request, &options->request);
+  self->resume = options->resume;
+  self->max_size = options->max_size;
+  self->on_progress = options->on_progress;
   self->cb = cb;
   self->data = data;
   self->total = -1;

@@ -35,8 +35,8 @@ typedef struct {
 typedef void (*mp_http_download_cb)(void *data, const mp_http_download_result *result,
                                     const mp_error *err);
 
-/* Everything that `options` points to has to stay valid until `cb` has been called. A status other
- * than success is an error with the code "status"; a wrong digest has the code "checksum". */
+/* What `options` points to is borrowed during the call only. A status other than success is an
+ * error with the code "status"; a wrong digest has the code "checksum". */
 int mp_http_download(mp_loop *loop, const mp_http_download_options *options, mp_http_download_cb cb,
                      void *data, mp_op **op, mp_error *err);
 

@@ -30,13 +30,18 @@ static bool split(const char *line, size_t len, mp_http_field *field) {
   return field->name_len > 0;
 }
 
-bool mp_http_next_field(const mp_http *http, size_t *at, mp_http_field *field) {
-  if (*at == 0 && http->head.len > 0) /* past the status line */
-    *at = strlen(http->head.data) + 1;
-  while (*at < http->head.len) {
-    const char *line = http->head.data + *at;
-    const char *end = memchr(line, '\n', http->head.len - *at);
-    size_t len = end ? (size_t)(end - line) + 1 : http->head.len - *at;
+mp_http_bytes mp_http_fields(const mp_http *http) {
+  if (http->head.len == 0)
+    return (mp_http_bytes){"", 0};
+  size_t status_line = strlen(http->head.data) + 1;
+  return (mp_http_bytes){http->head.data + status_line, http->head.len - status_line};
+}
+
+bool mp_http_next_field(mp_http_bytes fields, size_t *at, mp_http_field *field) {
+  while (*at < fields.len) {
+    const char *line = fields.data + *at;
+    const char *end = memchr(line, '\n', fields.len - *at);
+    size_t len = end ? (size_t)(end - line) + 1 : fields.len - *at;
     *at += len;
     if (split(line, len, field))
       return true;
@@ -44,9 +49,9 @@ bool mp_http_next_field(const mp_http *http, size_t *at, mp_http_field *field) {
   return false;
 }
 
-bool mp_http_find_field(const mp_http *http, const char *name, mp_http_field *field) {
+bool mp_http_find_field(mp_http_bytes fields, const char *name, mp_http_field *field) {
   size_t at = 0, len = strlen(name);
-  while (mp_http_next_field(http, &at, field)) {
+  while (mp_http_next_field(fields, &at, field)) {
     if (field->name_len == len && strncasecmp(field->name, name, len) == 0)
       return true;
   }

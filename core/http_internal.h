@@ -6,6 +6,7 @@
  *   http_transfer.c  one exchange: libcurl's callbacks, waits, the end
  *   http_error.c     libcurl's codes -> errors for operators
  *   http_field.c     header fields, redaction
+ *   http_options.c   copies of options
  *
  * libcurl's callbacks only move bytes and mark what happened. The caller's callbacks run after
  * libcurl has returned, so they may do anything, freeing the exchange included. */

@@ -18,7 +18,9 @@
 
 void mp_http_part_init(mp_http_part *part, const char *path, const char *sha256,
                        const char *sha512) {
-  *part = (mp_http_part){.fd = -1, .sha256 = sha256, .sha512 = sha512};
+  *part = (mp_http_part){.fd = -1};
+  part->sha256 = mp_strdup(sha256);
+  part->sha512 = mp_strdup(sha512);
   part->path = mp_strdup(path);
   part->part = mp_sprintf("%s.part", path);
   part->info = mp_sprintf("%s.part.info", path);
@@ -206,4 +208,6 @@ void mp_http_part_free(mp_http_part *part) {
   free(part->part);
   free(part->info);
   free(part->validator);
+  free(part->sha256);
+  free(part->sha512);
 }

@@ -13,9 +13,9 @@
 typedef struct {
   char *path, *part, *info; /* owned */
   int fd;
-  uint64_t size;               /* bytes in the part, all of them hashed */
-  char *validator;             /* owned; of the part that is there; NULL: none known */
-  const char *sha256, *sha512; /* borrowed; what the digests have to be */
+  uint64_t size;         /* bytes in the part, all of them hashed */
+  char *validator;       /* owned; of the part that is there; NULL: none known */
+  char *sha256, *sha512; /* owned; what the digests have to be; NULL: anything */
   mp_hash hash256, hash512;
   atomic_bool stop; /* set from any thread: ends long work with MP_CANCELLED */
 } mp_http_part;

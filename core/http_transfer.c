@@ -176,7 +176,8 @@ static bool is_final(mp_http *http) {
   if (status < 200)
     return status == 101;
   bool redirect = status >= 300 && status < 400;
-  return !(http->follow && redirect && mp_http_find_field(http, "Location", &field));
+  return !(http->follow && redirect &&
+           mp_http_find_field(mp_http_fields(http), "Location", &field));
 }
 
 static int end_head(mp_http *http) {
@@ -186,7 +187,7 @@ static int end_head(mp_http *http) {
   http->head_ready = true;
   if (http->stream && http->in.cb)
     mp_http_queue(http);
-  if (http->head_only || !mp_http_find_field(http, "Content-Length", &field))
+  if (http->head_only || !mp_http_find_field(mp_http_fields(http), "Content-Length", &field))
     return 0;
   uint64_t length = strtoull(field.value, NULL, 10);
   if (length > http->max_body)
