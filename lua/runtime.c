@@ -201,7 +201,9 @@ mp_runtime *mp_runtime_new(mp_error *err) {
 static bool turn(mp_runtime *rt) {
   bool ran = mp_task_run_ready(rt);
   bool busy = rt->ready_first != NULL;
+  rt->in_loop = true;
   int alive = uv_run(&rt->loop.uv, ran || busy ? UV_RUN_NOWAIT : UV_RUN_ONCE);
+  rt->in_loop = false;
   return ran || busy || alive || rt->ready_first;
 }
 

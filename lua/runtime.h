@@ -16,6 +16,7 @@ struct mp_runtime {
   mp_task *ready_first; /* tasks to resume, in order */
   mp_task *ready_last;
   mp_task *current;     /* the running task */
+  bool in_loop;         /* uv_run is under way */
   lua_State *running;   /* the coroutine that runs, which may be one of a script's own */
   mp_task *foreground;  /* what Ctrl-C cancels: the script, or the REPL's running line */
   mp_task *session;     /* the REPL; NULL in other programs. See session.h */

@@ -40,6 +40,8 @@ static void make_ready(mp_task *task) {
   mp_runtime *rt = task->rt;
   task->state = TASK_READY;
   task->next_ready = NULL;
+  if (rt->in_loop)
+    uv_stop(&rt->loop.uv); /* else a task made ready by a timer would wait for the next event */
   if (rt->ready_last)
     rt->ready_last->next_ready = task;
   else
