@@ -44,6 +44,33 @@ wait_for_line() {
   fi
 }
 
+# check_exit CODE COMMAND...: the command exits with CODE; its output stays visible.
+check_exit() {
+  local want=$1 got=0
+  shift
+  "$@" || got=$?
+  check_equal "exit code of \`$*\`" "$got" "$want"
+}
+
+# give_up WHY: ends the test where nothing after it could make sense.
+give_up() {
+  check_failed "$@"
+  exit 1
+}
+
+# need COMMAND...: a machine that lacks one of them cannot run the test, which CTest shows as skipped.
+need() {
+  local command
+  for command; do
+    command -v "$command" >/dev/null || skip "there is no \`$command\`"
+  done
+}
+
+skip() {
+  printf 'skipped: %s\n' "$1"
+  exit 77
+}
+
 done_testing() { exit "$MP_FAILED"; }
 
 # Ends what the test still has running. Jobs are its own children, so no other process is meant.

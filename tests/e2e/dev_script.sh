@@ -1,16 +1,26 @@
 #!/bin/bash
-# ./dev explains itself: every command has help with an example, and a mistyped one gets the nearest.
-source "$MP_SOURCE_DIR/tests/e2e/lib.sh"
+# ./dev explains itself.
+set -euo pipefail
+# shellcheck source=tests/e2e/check.sh
+. "$(dirname "${BASH_SOURCE[0]}")/check.sh"
 dev=$MP_SOURCE_DIR/dev
 
-commands=$("$dev" help | sed -n 's/^  \([a-z]*\) .*/\1/p')
+it "lists its commands"
+"$dev" help >listed
 for command in setup build run demo test bench lint docs; do
-  grep -qx "$command" <<<"$commands" || fail "./dev help does not list $command"
-done
-for command in $commands; do
-  "$dev" "$command" --help | grep -q 'Example: \./dev' || fail "./dev $command --help has no example"
+  check_matches listed "^  $command "
 done
 
-expect_exit 2 "$dev" tset 2>"$SANDBOX/tmp/error"
+it "tells about each with an example"
+mapfile -t commands < <(sed -n 's/^  \([a-z]*\) .*/\1/p' listed)
+for command in "${commands[@]}"; do
+  "$dev" "$command" --help >help-of-one
+  check_matches help-of-one "Example: \./dev $command"
+done
+
+it "knows what a mistyped command was meant to be"
+check_exit 2 "$dev" tset 2>told
 # shellcheck disable=SC2016 # the message has backticks
-grep -q 'did you mean `./dev test`' "$SANDBOX/tmp/error" || fail "$(cat "$SANDBOX/tmp/error")"
+check_matches told 'did you mean `\./dev test`'
+
+done_testing

@@ -1,7 +1,9 @@
 #!/bin/bash
 # The Debian package installs into a clean Debian that holds nothing but its declared dependencies, and
 # moonport works there.
-source "$MP_SOURCE_DIR/tests/e2e/lib.sh"
+set -euo pipefail
+# shellcheck source=tests/e2e/check.sh
+. "$(dirname "${BASH_SOURCE[0]}")/check.sh"
 need cpack mmdebstrap dpkg-deb apt-get
 ((EUID == 0)) || skip "chroot needs root"
 # shellcheck source=/dev/null
@@ -17,21 +19,16 @@ sources() {
 
 base=$MP_TEST_CACHE/debian-$codename-$(dpkg --print-architecture)-$(sources | sha256sum | cut -c1-12).tar
 if [[ ! -e $base ]]; then
-  sources >"$SANDBOX/tmp/sources.list"
-  [[ -s $SANDBOX/tmp/sources.list ]] || skip "apt knows no Debian packages here; try apt-get update"
-  apt-config dump | grep -E '^Acquire::(http|https)' >"$SANDBOX/tmp/apt.conf" || true
-  mmdebstrap --quiet --variant=apt --mode=root --aptopt="$SANDBOX/tmp/apt.conf" \
-    "$codename" "$base.$$.tar" "$SANDBOX/tmp/sources.list"
+  sources >sources.list
+  [[ -s sources.list ]] || skip "apt knows no Debian packages here; try apt-get update"
+  apt-config dump | grep -E '^Acquire::(http|https)' >apt.conf || true
+  mmdebstrap --quiet --variant=apt --mode=root --aptopt="$PWD/apt.conf" \
+    "$codename" "$base.$$.tar" "$PWD/sources.list"
   mv "$base.$$.tar" "$base"
 fi
-root=$SANDBOX/root
+root=$PWD/root
 mkdir "$root"
 tar -C "$root" -xf "$base"
-
-(cd "$(dirname "$MOONPORT")/.." && cpack -G DEB -B "$SANDBOX/package" >"$SANDBOX/tmp/cpack.log") ||
-  fail "cpack: $(cat "$SANDBOX/tmp/cpack.log")"
-deb=$(echo "$SANDBOX"/package/*.deb)
-cp "$deb" "$root/moonport.deb"
 
 # inside COMMAND...: runs it in the clean Debian; its /proc is mounted for that command alone.
 inside() {
@@ -42,13 +39,23 @@ inside() {
       DEBIAN_FRONTEND=noninteractive "$@"' inside "$root" "$@"
 }
 
+it "is made from the build that people run"
+(cd "$(dirname "$MOONPORT")/.." && cpack -G DEB -B "$OLDPWD/package" >"$OLDPWD/cpack.log") ||
+  give_up "cpack:" "$(cat cpack.log)"
+cp package/*.deb "$root/moonport.deb"
+
+it "installs into a clean Debian with what it declares"
 cp /etc/resolv.conf "$root/etc/resolv.conf"
 inside apt-get -qq update
-inside apt-get -qq install -y --no-install-recommends /moonport.deb
+inside apt-get -qq install -y --no-install-recommends /moonport.deb >apt.log 2>&1 ||
+  give_up "apt-get:" "$(cat apt.log)"
 
-inside moonport --version
-[[ $(inside moonport run -e 'print(6 * 7)') == 42 ]] || fail "a script does not run in the clean root"
+it "works there"
+check_exit 0 inside moonport --version
+check_equal "output" "$(inside moonport run -e 'print(6 * 7)')" 42
 
-inside apt-get -qq remove -y moonport
-left=$(find "$root/usr" -name '*moonport*' -not -path '*/share/doc/*')
-[[ -z $left ]] || fail "removing the package left $left"
+it "takes all its files along when it is removed"
+inside apt-get -qq remove -y moonport >apt.log 2>&1 || give_up "apt-get:" "$(cat apt.log)"
+check_equal "what is left" "$(find "$root/usr" -name '*moonport*' -not -path '*/share/doc/*')" ''
+
+done_testing
