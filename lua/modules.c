@@ -1,6 +1,8 @@
 #include "modules.h"
 
 #include "bind_clock.h"
+#include "bind_crypto.h"
+#include "bind_store.h"
 #include "bind_terminal.h"
 #include "bind_json.h"
 #include "errors.h"
@@ -12,11 +14,13 @@
 /* clang-format off */
 const luaL_Reg mp_c_modules[] = {
     {"clock", luaopen_moonport_clock},
+    {"crypto", luaopen_moonport_crypto},
     {"errors", luaopen_moonport_errors},
     {"json", luaopen_moonport_json},
     {"loader", luaopen_moonport_loader},
     {"secret", luaopen_moonport_secret},
     {"session", luaopen_moonport_session},
+    {"store", luaopen_moonport_store},
     {"task", luaopen_moonport_task},
     {"terminal", luaopen_moonport_terminal},
     {NULL, NULL},

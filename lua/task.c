@@ -345,6 +345,10 @@ void *mp_wait_new(lua_State *L, size_t size, const char *what, mp_wait_finish fi
   }
   if ((task->cancelled || task->child_failed) && interruption_is_due(L, task))
     raise_interruption(L, task);
+  if (task->waits_only_for &&
+      strncmp(what, task->waits_only_for, strlen(task->waits_only_for)) != 0)
+    mp_raise(L, "task", "cannot_wait", "read what is needed before, and act after it",
+             "`%s` waits, and inside a transaction only store calls may wait", what);
   mp_wait *wait = lua_newuserdatauv(L, size, 0);
   memset(wait, 0, size);
   if (luaL_newmetatable(L, "moonport.wait")) {

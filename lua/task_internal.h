@@ -45,9 +45,10 @@ struct mp_task {
   bool contained;    /* its failure reaches only who awaits it */
   bool shielded;     /* cancelling the parent does not cancel it */
   bool gate_shut;
-  bool session;         /* the REPL: failures of children are reported and cancel nothing */
-  bool line;            /* a line of it: what it spawns itself belongs to the session */
-  close_timer *closing; /* runs once cancelled */
+  const char *waits_only_for; /* prefix of the calls it may wait in; NULL: all */
+  bool session;               /* the REPL: failures of children are reported and cancel nothing */
+  bool line;                  /* a line of it: what it spawns itself belongs to the session */
+  close_timer *closing;       /* runs once cancelled */
 };
 
 /* Makes a task for the function and `nargs` arguments on top of L, pops them, pushes the task. It
