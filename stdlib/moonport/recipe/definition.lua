@@ -108,6 +108,7 @@ local function is_step(value)
   return getmetatable(value) == Step
 end
 
+--- Makes a step; see `moonport.recipe.step`. `where` ({file, line}) stands for the caller's place.
 function M.step(name, fields, where)
   where = where or caller()
   if type(name) ~= "string" or not name:find "^[a-z0-9][a-z0-9-]*$" then
@@ -164,6 +165,7 @@ local function check_steps(recipe, where)
   end
 end
 
+--- Makes a recipe; see `moonport.recipe.define`.
 function M.define(fields)
   local where = caller()
   if type(fields) ~= "table" then
@@ -347,6 +349,7 @@ local function row_of(step)
   }
 end
 
+--- Tells where each step comes from; see `moonport.recipe.show`.
 function M.show(recipe)
   local rows = {}
   for index, step in ipairs(recipe.steps) do
