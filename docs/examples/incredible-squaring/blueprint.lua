@@ -13,6 +13,9 @@ return {
   http_rpc_url = "http://127.0.0.1:8545",
   ws_rpc_url = "ws://127.0.0.1:8545",
 
+  -- The account it runs as. Without it that is yours; a root operator has to say.
+  -- user = "squaring",
+
   -- A directory that only its owner may enter: mkdir -m 700 keystore
   keystore = "./keystore",
 
