@@ -193,9 +193,9 @@ local function add_block(index, file, block)
   local description, tags = parse_block(block)
   local class = tag_text(tags, "type")
   if class then file.class = class:match("^%S+") end
-  local module = tag_text(tags, "module") or tag_text(tags, "submodule")
-  if module then file.module = module:match("^%S+") end
-  if tag_text(tags, "local") then return end
+  local module, part_of = tag_text(tags, "module"), tag_text(tags, "submodule")
+  if module or part_of then file.module = (module or part_of):match("^%S+") end
+  if part_of or tag_text(tags, "local") then return end
 
   local prefix = file.module:gsub("^moonport%.?", "")
   local entry = describe(description, tags)
@@ -209,7 +209,7 @@ local function add_block(index, file, block)
   end
 
   local owner, separator, name, arguments = definition(block.code)
-  local given = tag_text(tags, "function")
+  local given = tag_text(tags, "function") or tag_text(tags, "table")
   if given and given ~= "" then
     owner, separator, name = given:match("^([%w_.]-)([.:]?)([%w_]+)$")
     if separator ~= ":" then owner, separator = "M", "." end
@@ -222,7 +222,7 @@ local function add_block(index, file, block)
     scope = (prefix ~= "" and prefix .. "." or "") .. type_name
   end
   local key = scope ~= "" and scope .. separator .. name or name
-  if given or arguments or entry.params or entry.returns then
+  if tag_text(tags, "function") or arguments or entry.params or entry.returns then
     entry.kind = "function"
     entry.signature = signature(key, arguments, entry)
   end
@@ -287,7 +287,8 @@ local function write_for_ldoc(paths, directory)
     if #blocks > 0 then
       local out = {}
       for _, block in ipairs(blocks) do
-        out[#out + 1] = "--- " .. table.concat(block.lines, "\n-- ") .. "\n"
+        local text = table.concat(block.lines, "\n"):gsub("^%s+", ""):gsub("\n", "\n-- ")
+        out[#out + 1] = "--- " .. text:gsub("@submodule", "@module") .. "\n"
       end
       if not table.concat(out):find("@module") then
         table.insert(out, 1, "---\n-- @module " .. module_of(path) .. "\n")

@@ -161,6 +161,12 @@ static int error_tostring(lua_State *L) {
   return 1;
 }
 
+/*** Errors as values: tables with `kind`, `code`, `message`, and where it helps `hint` and `cause`.
+ *
+ * Programs match on `kind` and `code`, people read `tostring(err)`. `where` is the script's line.
+ * @module moonport.errors
+ */
+
 /*** Makes an error value without raising it.
  * @function new
  * @tparam table fields `kind`, `code`, `message` and, where they help, `hint`, `cause`; other

@@ -142,6 +142,10 @@ void mp_install_loader(lua_State *L) {
   lua_pop(L, 2);
 }
 
+/*** The Lua files that moonport is made of.
+ * @module moonport.loader
+ */
+
 /*** The names of the embedded Lua files, in order.
  * @function files
  * @tparam[opt=""] string prefix such as "recipes/"

@@ -58,6 +58,10 @@ static int try_ended(lua_State *L, int status, lua_KContext context) {
   return 2;
 }
 
+/***
+ * @submodule moonport
+ */
+
 /*** Calls a function and turns an error into a return value.
  * A cancel of the running task passes through.
  * @function try
