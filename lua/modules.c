@@ -4,6 +4,7 @@
 #include "bind_crypto.h"
 #include "bind_store.h"
 #include "bind_terminal.h"
+#include "bind_fs.h"
 #include "bind_json.h"
 #include "errors.h"
 #include "loader.h"
@@ -16,6 +17,7 @@ const luaL_Reg mp_c_modules[] = {
     {"clock", luaopen_moonport_clock},
     {"crypto", luaopen_moonport_crypto},
     {"errors", luaopen_moonport_errors},
+    {"fs", luaopen_moonport_fs},
     {"json", luaopen_moonport_json},
     {"loader", luaopen_moonport_loader},
     {"secret", luaopen_moonport_secret},
