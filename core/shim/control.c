@@ -50,13 +50,14 @@ static void flush(mp_shim_client *client) {
     }
     sent += (size_t)wrote;
   }
-  memmove(client->out, client->out + sent, client->out_len - sent);
   client->out_len -= sent;
-  if (client->out_len == 0) {
-    free(client->out);
-    client->out = NULL;
-    client->out_cap = 0;
+  if (client->out_len > 0) {
+    memmove(client->out, client->out + sent, client->out_len);
+    return;
   }
+  free(client->out);
+  client->out = NULL;
+  client->out_cap = 0;
 }
 
 static bool make_room(mp_shim_client *client, size_t len) {

@@ -218,8 +218,9 @@ static void ask_rest(mp_shim_supervisor *sup, size_t left) {
     kill_rest(sup);
     return;
   }
-  mp_shim_log_note(&sup->notes, "it left %zu processes: SIG%s to them, SIGKILL in %lld ms", left,
-                   mp_shim_signal_name(sup->spec->stop_signal), (long long)(sup->ladder.at - now));
+  mp_shim_log_note(&sup->notes, "it left processes behind (%zu): SIG%s to them, SIGKILL in %lld ms",
+                   left, mp_shim_signal_name(sup->spec->stop_signal),
+                   (long long)(sup->ladder.at - now));
   mp_shim_tree_signal(sup->spec, sup->spec->stop_signal);
   sup->look_wait_ms = LOOK_WAIT_FIRST_MS;
   look_again(sup, sup->ladder.at);

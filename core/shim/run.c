@@ -126,6 +126,12 @@ static void close_inherited(const run_options *options) {
       fcntl(keep[i], F_SETFD, FD_CLOEXEC);
 }
 
+/* The supervisor replaces its stdio, and a caller may have given one of these for what it needs. */
+static void lift_above_stdio(int *fd) {
+  if (*fd >= 0 && *fd < 3)
+    *fd = fcntl(*fd, F_DUPFD_CLOEXEC, 3);
+}
+
 /* What is opened later must not become somebody's stdin, stdout or stderr. */
 static void open_missing_stdio(void) {
   int fd;
@@ -306,6 +312,9 @@ int mp_shim_command_run(int argc, char **argv) {
   mp_shim_reset_signals();
   signal(SIGPIPE, SIG_IGN);
   int parsed = parse(&options, argc, argv, &err);
+  lift_above_stdio(&options.spec_fd);
+  lift_above_stdio(&options.ready_fd);
+  lift_above_stdio(&options.socket_fd);
   to.ready_fd = options.ready_fd;
   if (parsed < 0)
     return refuse(&to, &err);

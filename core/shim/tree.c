@@ -14,25 +14,31 @@ static size_t own_children(pid_t pids[CHILDREN_MAX]) {
   return getpid() == 1 ? 0 : mp_shim_children(pids, CHILDREN_MAX);
 }
 
+/* Who is in several cgroups, or in one and a child, is one process: the largest number tells best.
+ */
+static size_t larger(size_t a, size_t b) {
+  return a > b ? a : b;
+}
+
 size_t mp_shim_tree_count(const mp_shim_spec *spec) {
   pid_t pids[CHILDREN_MAX];
   size_t count = own_children(pids);
   for (size_t i = 0; i < spec->cgroup_count; i++)
-    count += mp_shim_cgroup_members(spec->cgroups[i]);
+    count = larger(count, mp_shim_cgroup_members(spec->cgroups[i]));
   return count;
 }
 
 size_t mp_shim_tree_signal(const mp_shim_spec *spec, int signal) {
-  size_t count = 0;
+  size_t members = 0;
   /* One cgroup is enough to signal a process that is in several; the others matter for what left
    * the first. SIGKILL twice is no harm, another signal twice may be. */
   for (size_t i = 0; i < spec->cgroup_count; i++)
     if (i == 0 || signal == SIGKILL)
-      count += mp_shim_cgroup_signal(spec->cgroups[i], signal);
+      members = larger(members, mp_shim_cgroup_signal(spec->cgroups[i], signal));
   pid_t pids[CHILDREN_MAX];
   size_t children = own_children(pids);
-  if (signal == SIGKILL || count == 0)
+  if (signal == SIGKILL || members == 0)
     for (size_t i = 0; i < children; i++)
       kill(pids[i], signal);
-  return count + children;
+  return larger(members, children);
 }

@@ -8,7 +8,8 @@
 
 #include <stddef.h>
 
-/* How many processes there are, zombies not counted as long as the caller reaped. */
+/* How many processes there are, at least; 0 only when there are none. Zombies do not count as long
+ * as the caller reaped. */
 size_t mp_shim_tree_count(const mp_shim_spec *spec);
 
 /* Signals all; returns as mp_shim_tree_count before it. One call reaches what it can see: children

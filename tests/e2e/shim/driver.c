@@ -379,17 +379,51 @@ long long json_number(const char *json, const char *key) {
   return at ? strtoll(at + strlen(member), NULL, 10) : -1;
 }
 
+/* A sanitized shim has no stderr that anybody sees: what ASan and LSan find goes to files here.
+ * (UBSan ends the process, which a test notices.) */
+static char findings[64];
+
+static void collect_findings(void) {
+  char options[160];
+  const char *tmp = getenv("TMPDIR");
+  snprintf(findings, sizeof findings, "%s/f.XXXXXX", tmp && strlen(tmp) < 40 ? tmp : "/tmp");
+  if (mkdtemp(findings) == NULL)
+    abort();
+  /* Left alone, ASan also forbids core dumps, and a test looks at that limit. */
+  snprintf(options, sizeof options, "disable_coredump=0:log_path=%s/asan", findings);
+  setenv("ASAN_OPTIONS", options, 1);
+}
+
+static int show_findings(void) {
+  DIR *dir = opendir(findings);
+  int count = 0;
+  for (struct dirent *entry; dir && (entry = readdir(dir)) != NULL;) {
+    shim s;
+    if (entry->d_name[0] == '.')
+      continue;
+    memcpy(s.dir, findings, sizeof s.dir);
+    char *text = read_file(&s, entry->d_name, NULL);
+    fprintf(stderr, "%s\n", text);
+    free(text);
+    count++;
+  }
+  if (dir)
+    closedir(dir);
+  remove_folder(findings);
+  return count;
+}
+
 int driver_main(int argc, char **argv, int (*run)(void)) {
   if (argc != 2 || access(argv[1], X_OK) < 0) {
     fprintf(stderr, "usage: %s MOONPORT-SHIM\n", argv[0]);
     return 2;
   }
   shim_binary = argv[1];
-  setenv("ASAN_OPTIONS", "disable_coredump=0", 1); /* or it sets a limit that a test looks at */
+  collect_findings();
   /* Shims become ours when their starters end, and are waited for: nothing is left behind. */
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   int failed = run();
   while (waitpid(-1, NULL, WNOHANG) > 0)
     continue;
-  return failed;
+  return failed + show_findings();
 }

@@ -3,11 +3,12 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <poll.h>
+#include <pty.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 static void sleeper(shim *s) {
@@ -144,6 +145,35 @@ static void a_missing_interpreter_is_told_apart_from_a_missing_file(void **state
   shim_start(s, NULL);
   assert_contains(s->ready, "error ENOENT");
   assert_contains(s->ready, "interpreter");
+}
+
+static void spec_and_answer_may_be_stdin_and_stdout(void **state) {
+  shim *s = *state;
+  int spec[2], ready[2];
+  sleeper(s);
+  spec_add(s, "end=1");
+  assert_int_equal(pipe2(spec, O_CLOEXEC), 0);
+  assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+  assert_int_equal(write(spec[1], s->spec, s->spec_len), s->spec_len);
+  close(spec[1]);
+  pid_t pid = fork();
+  if (pid == 0) {
+    dup2(spec[0], 0);
+    dup2(ready[1], 1);
+    execl(shim_binary, shim_binary, "run", "--dir", s->dir, "--socket", s->socket, "--spec-fd", "0",
+          "--ready-fd", "1", NULL);
+    _exit(99);
+  }
+  close(spec[0]);
+  close(ready[1]);
+  ssize_t len = read(ready[0], s->ready, sizeof s->ready - 1);
+  assert_true(len > 0);
+  assert_contains(s->ready, "ok ");
+  assert_int_equal(waitpid(pid, NULL, 0), pid);
+  assert_int_equal(read(ready[0], s->ready, 1), 0); /* the supervisor does not hold it */
+  close(ready[0]);
+  shim_connect(s);
+  assert_contains(shim_ask(s, "status"), "\"running\"");
 }
 
 static void an_unknown_key_is_an_error_that_names_it(void **state) {
@@ -570,6 +600,28 @@ static void an_agent_stays_and_starts_again_over_a_given_socket(void **state) {
   assert_null(shim_read(s));
 }
 
+static void an_agent_speaks_over_a_character_device(void **state) {
+  shim *s = *state;
+  int host, guest;
+  char number[12];
+  struct termios raw;
+  memset(&raw, 0, sizeof raw);
+  cfmakeraw(&raw);
+  assert_int_equal(openpty(&host, &guest, NULL, &raw, NULL), 0);
+  fcntl(host, F_SETFD, FD_CLOEXEC);
+  snprintf(number, sizeof number, "%d", guest);
+  sleeper(s);
+  shim_start(s, "--stay", "--socket-fd", number, NULL);
+  close(guest);
+  assert_contains(s->ready, "ok ");
+  s->client = host;
+  assert_int_equal(write(host, "left over by another\nhalf a li\nhello\n", 37), 37);
+  shim_read_until(s, "moonport-shim 1 ");
+  assert_int_equal(write(host, "status\nshutdown\n", 16), 16);
+  assert_contains(shim_read(s), "\"running\"");
+  assert_contains(shim_read(s), "\"exited\"");
+}
+
 static int run(void) {
 #define shim_test(name) cmocka_unit_test_setup_teardown(name, shim_setup, shim_teardown)
   const struct CMUnitTest tests[] = {
@@ -580,6 +632,7 @@ static int run(void) {
       shim_test(it_leads_a_session_with_default_signals),
       shim_test(a_missing_program_is_an_error_that_names_it),
       shim_test(a_missing_interpreter_is_told_apart_from_a_missing_file),
+      shim_test(spec_and_answer_may_be_stdin_and_stdout),
       shim_test(an_unknown_key_is_an_error_that_names_it),
       shim_test(a_socket_path_that_is_too_long_is_refused),
       shim_test(a_file_in_the_place_of_the_socket_is_not_removed),
@@ -612,6 +665,7 @@ static int run(void) {
       shim_test(a_client_that_does_not_read_blocks_nobody),
       shim_test(pipelined_requests_are_answered_in_order),
       shim_test(an_agent_stays_and_starts_again_over_a_given_socket),
+      shim_test(an_agent_speaks_over_a_character_device),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
