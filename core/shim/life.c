@@ -68,13 +68,6 @@ static void end_for_good(mp_shim_supervisor *sup, mp_shim_status status, const c
   sup->due_ended = true;
 }
 
-static void tell_start_failed(mp_shim_supervisor *sup) {
-  sup->due_start_failed = true;
-  if (!sup->ready_told)
-    sup->options.on_ready(sup->options.context, 0, &sup->state.error);
-  sup->ready_told = true;
-}
-
 static void ask_policy(mp_shim_supervisor *sup) {
   const mp_shim_exit *exit = &sup->state.exit;
   bool succeeded = !sup->start_failed && exit->code == 0;
@@ -107,19 +100,22 @@ static void after_run(mp_shim_supervisor *sup) {
   bool never_ready = sup->start_failed && !sup->ready_told;
   sup->phase = MP_SHIM_IDLE;
   sup->state.pid = 0;
-  if (sup->start_failed)
-    tell_start_failed(sup);
+  sup->due_start_failed |= sup->start_failed;
   sup->never_ran = sup->force = never_ready;
   if (sup->goal == MP_SHIM_GOAL_STOP)
     end_for_good(sup, MP_SHIM_EXITED, "stopped");
   else if (sup->goal == MP_SHIM_GOAL_TERMINATE)
     end_for_good(sup, MP_SHIM_EXITED, "terminated");
-  else if (never_ready) /* whoever started it knows, and can do what the policy cannot */
+  else if (never_ready) /* whoever started it is told, and can do what the policy cannot */
     end_for_good(sup, MP_SHIM_FAILED, "start-failed");
   else if (sup->goal == MP_SHIM_GOAL_RESTART && !sup->start_failed)
     mp_shim_begin(sup);
   else
     ask_policy(sup);
+  if (never_ready) { /* now that the record can be read and the directory is free */
+    sup->ready_told = true;
+    sup->options.on_ready(sup->options.context, 0, &sup->state.error);
+  }
 }
 
 static void close_output(mp_shim_supervisor *sup, int which) {

@@ -108,6 +108,28 @@ static void the_shim_stays_outside_the_cgroup_of_its_service(void **state) {
   remove_cgroup(path);
 }
 
+static void the_shim_can_have_a_cgroup_of_its_own(void **state) {
+  shim *s = *state;
+  char path[128], procs[160], text[64], expected[64];
+  make_cgroup(v2_root(), path);
+  spec_add(s, "arg=/bin/sleep");
+  spec_add(s, "arg=1000");
+  shim_start(s, "--cgroup", path, NULL);
+  assert_contains(s->ready, "ok ");
+  snprintf(expected, sizeof expected, "%d\n", (int)shim_pid(s));
+  snprintf(procs, sizeof procs, "%s/cgroup.procs", path);
+  FILE *file = fopen(procs, "re");
+  assert_non_null(fgets(text, sizeof text, file));
+  fclose(file);
+  assert_string_equal(text, expected);
+  pid_t own = shim_pid(s);
+  shim_ask(s, "stop");
+  wait_gone(own);
+  while (waitpid(-1, NULL, WNOHANG) > 0)
+    continue;
+  remove_cgroup(path);
+}
+
 static void a_stranger_in_the_cgroup_is_ended_with_the_service(void **state) {
   shim *s = *state;
   char path[128];
@@ -318,6 +340,7 @@ static int run(void) {
       shim_test(an_out_of_memory_kill_is_recorded_as_such),
       shim_test(a_kill_within_the_memory_limit_is_no_oom),
       shim_test(the_shim_stays_outside_the_cgroup_of_its_service),
+      shim_test(the_shim_can_have_a_cgroup_of_its_own),
       shim_test(a_stranger_in_the_cgroup_is_ended_with_the_service),
       shim_test(a_cgroup_that_holds_processes_is_refused),
       shim_test(a_missing_cgroup_is_an_error_that_names_it),
