@@ -27,6 +27,8 @@ int mp_bad_argument(lua_State *L, const char *format, ...) __attribute__((format
 
 #ifdef __clang_analyzer__
 /* The analyzer sees one file at a time; this tells it what raises. */
+int lua_error(lua_State *L) __attribute__((analyzer_noreturn));
+int luaL_error(lua_State *L, const char *format, ...) __attribute__((analyzer_noreturn));
 int mp_throw(lua_State *L, mp_error *err) __attribute__((analyzer_noreturn));
 int mp_raise(lua_State *L, const char *kind, const char *code, const char *hint, const char *format,
              ...) __attribute__((analyzer_noreturn));

@@ -283,7 +283,7 @@ static lua_Integer push_sorted_keys(encoder *self, int table, int skip, const cr
   lua_newtable(L); /* holds what the scratch array points to */
   int list = lua_gettop(L);
   for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) {
-    size_t len;
+    size_t len = 0;
     if (skip) {
       lua_pushvalue(L, -2);
       bool skipped = lua_rawget(L, skip) != LUA_TNIL;
@@ -407,11 +407,13 @@ static mark mark_of(encoder *self) {
 }
 
 static void put_literal(encoder *self, const crumb *at) {
-  size_t len;
+  size_t len = 0;
   lua_rawgeti(self->L, -1, 1);
   const char *text = lua_type(self->L, -1) == LUA_TSTRING ? lua_tolstring(self->L, -1, &len) : NULL;
-  if (text == NULL || !json_is_number(text, len))
+  if (text == NULL || !json_is_number(text, len)) {
     fail(self, "number", at, "it is not a number by JSON's grammar");
+    return;
+  }
   put(self, text, len);
   lua_pop(self->L, 1);
 }

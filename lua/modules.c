@@ -2,10 +2,10 @@
 
 #include "bind_clock.h"
 #include "bind_crypto.h"
-#include "bind_store.h"
-#include "bind_terminal.h"
 #include "bind_fs.h"
 #include "bind_json.h"
+#include "bind_store.h"
+#include "bind_terminal.h"
 #include "errors.h"
 #include "loader.h"
 #include "secret.h"
