@@ -237,7 +237,10 @@ void mp_task_rethrow_cancel(lua_State *L) {
  * error it is called by the protected call, and is not the function that this one protects. */
 static bool frame_is_close(lua_State *L, lua_Debug *ar, int level) {
   lua_Debug caller;
-  lua_getinfo(L, "n", ar);
+  lua_getinfo(L, "nt", ar);
+  /* Whoever was tail-called stands where its caller was, which is what was protected. */
+  if (ar->istailcall)
+    return false;
   if (strcmp(ar->namewhat, "metamethod") == 0 && strcmp(ar->name, "close") == 0)
     return true;
   if (!lua_getstack(L, level + 1, &caller))

@@ -87,6 +87,17 @@ describe("task", function()
     assert.same({}, reached)
   end)
 
+  it("is cancelled at once where its function has tail-called another", function()
+    local function waits() return task.sleep(60) end
+    local handle = task.contained(function() return waits() end)
+    task.sleep(0)
+    handle:cancel()
+    -- Taken for a <close> handler, it would have been given the time that these have.
+    local ok, err = pcall(task.timeout, task.close_timeout() / 2, handle.await, handle)
+    assert.is_false(ok)
+    assert.is_true(errors.is(err, "task", "cancelled"))
+  end)
+
   it("runs <close> handlers on cancel, also where they wait", function()
     local closed = {}
     local handle = task.contained(function()
