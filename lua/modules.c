@@ -2,6 +2,9 @@
 
 #include "bind_clock.h"
 #include "bind_crypto.h"
+#include "bind_store.h"
+#include "bind_failpoint.h"
+#include "bind_terminal.h"
 #include "bind_fs.h"
 #include "bind_json.h"
 #include "bind_store.h"
@@ -19,6 +22,9 @@ const luaL_Reg mp_c_modules[] = {
     {"errors", luaopen_moonport_errors},
     {"fs", luaopen_moonport_fs},
     {"json", luaopen_moonport_json},
+#ifdef MP_FAILPOINTS
+    {"failpoint", luaopen_moonport_failpoint},
+#endif
     {"loader", luaopen_moonport_loader},
     {"secret", luaopen_moonport_secret},
     {"session", luaopen_moonport_session},

@@ -12,6 +12,7 @@
 local copies = require "moonport.engine.copies"
 local crypto = require "moonport.crypto"
 local errors = require "moonport.errors"
+local failpoint = require "moonport.failpoint"
 local failure = require "moonport.failure"
 local fingerprint = require "moonport.engine.fingerprint"
 local fs = require "moonport.fs"
@@ -27,7 +28,7 @@ local task = require "moonport.task"
 
 local M = {}
 
-local PRIVATE = 448 -- 0700
+local PRIVATE = "0700"
 local UNDO_SECONDS = 300
 
 local function tell(env, kind, name, text)
@@ -80,6 +81,7 @@ local function new_revision(env, deployment, wanted)
   })
   deployment.phase, deployment.pending = "applying", number
   record.write(state, deployment)
+  failpoint.hit("deploy.after_revision", "deploy")
   return job.open(env, deployment, state:revision(deployment.id, number), wanted)
 end
 
@@ -115,10 +117,6 @@ local function back_out(env, work, wanted, step, cause)
   return failure.error(note, cause, path)
 end
 
-local function is_cancelled(why)
-  return errors.is(why, "task", "cancelled")
-end
-
 local function split_step(why)
   if type(why) == "table" and not errors.is(why) and why.step then
     return why.step, why.cause
@@ -132,25 +130,54 @@ local function apply_all(work)
   run.hook(work, "deploy.after", { results = work.ctx.results })
 end
 
-local function give_up_text(name, command)
-  return ("interrupted; undoing what was done for `%s` (interrupt again to leave it as it is; then "
-    .. "`%s` goes on)"):format(name, command or "moonport deploy")
+-- Runs what undoes in a task that no cancel reaches.
+local function shielded(name, fn, ...)
+  local result, why = try(task.shield, UNDO_SECONDS, fn, ...)
+  if errors.is(why, "task", "timeout") then
+    errors.raise {
+      kind = "deploy",
+      code = "timeout",
+      message = ("undoing `%s` took longer than %d s and was left"):format(name, UNDO_SECONDS),
+      hint = "the next command on it goes on where this one stopped",
+      cause = why,
+    }
+  elseif why then
+    error(why, 0)
+  end
+  return result
+end
+
+-- A cancel passes every pcall, so it is met on the way out: what was done is undone there.
+local function undo_on_cancel(env, work, wanted)
+  local name = work.deployment.name
+  local guard = { done = false }
+  return setmetatable(guard, {
+    __close = function(_, why)
+      if guard.done then
+        return
+      end
+      local text = ("interrupted; undoing what was done (interrupt again to leave it as it is; "
+        .. "then `%s` goes on)"):format(wanted.command or "moonport deploy")
+      tell(env, "notice", name, text)
+      shielded(name, back_out, env, work, wanted, work.ctx._step, why)
+    end,
+  })
 end
 
 -- Applies a revision; on failure undoes it and raises.
 local function apply(env, work, wanted)
   work.take_over = taker(env, work.deployment)
+  local guard <close> = undo_on_cancel(env, work, wanted)
   local ok, why = pcall(apply_all, work)
+  guard.done = true
   if not ok then
     local step, cause = split_step(why)
-    if is_cancelled(cause) then
-      tell(env, "notice", work.deployment.name, give_up_text(work.deployment.name, wanted.command))
-    end
-    local told = task.shield(UNDO_SECONDS, back_out, env, work, wanted, step, cause)
-    error(is_cancelled(cause) and cause or told, 0)
+    error(shielded(work.deployment.name, back_out, env, work, wanted, step, cause), 0)
   end
   local replaced = work.deployment.revision ~= nil
+  failpoint.hit("deploy.before_switch", "deploy")
   env.state:activate(work.deployment)
+  failpoint.hit("deploy.after_switch", "deploy")
   record.write(env.state, work.deployment)
   settle.retire(env, work.deployment)
   env.state:add_event(work.deployment, "deployed", { revision = work.revision.number })
@@ -188,6 +215,7 @@ end
 local function add_deployment(env, wanted)
   local id = new_id()
   env.state:add_deployment { id = id, name = wanted.name, target = wanted.target }
+  failpoint.hit("deploy.after_row", "deploy")
   return env.state:deployment(wanted.name)
 end
 
@@ -210,7 +238,7 @@ end
 
 -- An interrupted deployment of the very same thing goes on where it was.
 local function resumable(env, deployment, wanted)
-  if not deployment or deployment.phase ~= "applying" then
+  if not deployment or deployment.phase ~= "applying" or not deployment.pending then
     return nil
   end
   local revision = env.state:revision(deployment.id, deployment.pending)
@@ -227,6 +255,17 @@ local function serves_already(env, deployment, wanted)
   end
   local serving = env.state:revision(deployment.id, deployment.revision)
   return serving.digest == wanted.digest and deployment.target == wanted.target
+end
+
+-- As new_revision; a failure, such as a full disk, leaves no row behind that looks interrupted.
+local function begin_revision(env, deployment, wanted)
+  local ok, work = pcall(new_revision, env, deployment, wanted)
+  if not ok then
+    local quiet = { state = env.state, site = env.site }
+    shielded(deployment.name, settle.run, quiet, deployment)
+    error(work, 0)
+  end
+  return work
 end
 
 local function outcome_of(replaced, resumed)
@@ -254,7 +293,7 @@ local function deploy_locked(env, wanted, options)
     state:update_deployment(deployment.id, { target = wanted.target })
     deployment.target = wanted.target
   end
-  work = new_revision(env, deployment, wanted)
+  work = begin_revision(env, deployment, wanted)
   local replaced = apply(env, work, wanted)
   return { outcome = outcome_of(replaced, false), revision = work.revision.number }
 end
@@ -388,13 +427,8 @@ function M.many(env, list, options)
   options = options or {}
   refuse_twins(list)
   return task.map(list, options.parallel or 1, function(loaded)
-    local ok, result = pcall(M.run, env, loaded, options)
-    if ok then
-      return result
-    elseif is_cancelled(result) then
-      error(result, 0)
-    end
-    return { name = loaded.name, error = result }
+    local result, why = try(M.run, env, loaded, options)
+    return result or { name = loaded.name, error = why }
   end)
 end
 
@@ -415,7 +449,7 @@ function M.remove(env, name, options)
   if work then
     run.hook(work, "rm.before", {})
   end
-  local report = task.shield(UNDO_SECONDS, settle.remove, env, deployment, options)
+  local report = shielded(name, settle.remove, env, deployment, options)
   state:add_event(deployment, "removed", {})
   if work then
     run.hook(work, "rm.after", {})

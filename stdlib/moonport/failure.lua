@@ -21,7 +21,7 @@ local undo = require "moonport.engine.undo"
 local M = {}
 
 local DIAGNOSE_SECONDS = 10
-local PRIVATE_FILE = 384 -- 0600
+local PRIVATE_FILE = "0600"
 
 local function diagnose(job, step, cause)
   if not (job.recipe and job.recipe.diagnose) then

@@ -21,9 +21,6 @@ local function act(sweep, what, fn)
   local row = { what = what, action = "would be removed" }
   if not sweep.dry then
     local ok, why = pcall(fn)
-    if not ok and errors.is(why, "task", "cancelled") then
-      error(why, 0)
-    end
     row.action, row.error = ok and "removed" or "failed", not ok and why or nil
   end
   sweep.rows[#sweep.rows + 1] = row

@@ -85,8 +85,6 @@ function Service:status()
     local ok, found = pcall(work.recipe.status, work.ctx)
     if ok then
       status = found
-    elseif errors.is(found, "task", "cancelled") then
-      error(found, 0)
     else
       status = { state = "unknown", problem = tostring(found) }
     end

@@ -13,7 +13,7 @@ local config = require "moonport.site.config"
 local errors = require "moonport.errors"
 local fs = require "moonport.fs"
 local hooks = require "moonport.site.hooks"
-local sys = require "moonport.sys"
+local loader = require "moonport.loader"
 
 local M = {}
 
@@ -115,7 +115,7 @@ function Site:add_file(relative, text)
   end
   local path = self.dir .. "/" .. relative
   fs.mkdirs(fs.dirname(path))
-  local _, why = try(fs.write, path, text, { exclusive = true, mode = 420 }) -- 0644
+  local _, why = try(fs.write, path, text, { exclusive = true, mode = "0644" })
   if errors.is(why, nil, "EEXIST") then
     refuse("refused", ("`%s` is there already"):format(path), "edit it, or remove it first")
   elseif why then
@@ -149,7 +149,7 @@ end
 -- @raise {kind = "site"} when the directory named does not exist, could be changed by others, or
 -- holds files with mistakes
 function M.open(options)
-  if sys.secure then
+  if loader.secure then
     return M.none()
   end
   local dir = find(options or {})

@@ -16,6 +16,7 @@ local errors = require "moonport.errors"
 local fs = require "moonport.fs"
 local json = require "moonport.json"
 local leases = require "moonport.state.leases"
+local loader = require "moonport.loader"
 local manifest = require "moonport.manifest"
 local migrations = require "moonport.state.migrations"
 local rebuild = require "moonport.state.rebuild"
@@ -24,8 +25,8 @@ local sys = require "moonport.sys"
 
 local M = {}
 
-local PRIVATE = 448 -- 0700
-local PRIVATE_FILE = 384 -- 0600
+local PRIVATE = "0700"
+local PRIVATE_FILE = "0600"
 
 local State = {}
 State.__index = State
@@ -38,7 +39,7 @@ for _, part in ipairs { deployments.methods, leases.methods } do
 end
 
 local function environment(name)
-  local value = not sys.secure and os.getenv(name) or nil
+  local value = not loader.secure and os.getenv(name) or nil
   return value ~= "" and value or nil
 end
 

@@ -12,8 +12,8 @@ local library = require "moonport.recipe.library"
 
 local M = {}
 
-local PRIVATE = 448 -- 0700
-local PRIVATE_FILE = 384 -- 0600
+local PRIVATE = "0700"
+local PRIVATE_FILE = "0600"
 
 local function path_of(dir, sha256)
   return ("%s/recipes/%s.lua"):format(dir, sha256)

@@ -6,7 +6,6 @@
 -- @module moonport.engine.job
 local context = require "moonport.engine.context"
 local copies = require "moonport.engine.copies"
-local errors = require "moonport.errors"
 local hooks = require "moonport.site.hooks"
 local journal = require "moonport.engine.journal"
 
@@ -19,8 +18,6 @@ local function load_copies(job, dir)
   local ok, recipe = pcall(copies.recipe, dir, job.revision)
   if ok then
     job.recipe = recipe
-  elseif errors.is(recipe, "task", "cancelled") then
-    error(recipe, 0)
   else
     job.broken = recipe
     job.observer {

@@ -71,7 +71,7 @@ function Journal:begin(step, seq, intent, resources)
       seq,
       step.name,
       step.scope,
-      json.encode(intent),
+      json.encode(intent, { sort_keys = true }),
       clock.now()
     )
     for _, resource in ipairs(resources or {}) do
@@ -144,6 +144,25 @@ end
 -- @tparam table identity plain data
 function Journal:record(step, kind, identity)
   add_resource(self, self.state.db, step, kind, identity)
+end
+
+--- What belongs to the deployment passes from earlier revisions to the one that serves, where both
+-- have the same intent for it; so earlier ones have nothing left to undo.
+-- @tparam state state
+-- @tparam table deployment row
+function M.hand_over(state, deployment)
+  local same = [[deployment = ?1 AND revision != ?2 AND EXISTS (
+    SELECT 1 FROM journal s WHERE s.deployment = ?1 AND s.revision = ?2 AND s.state = 'done'
+      AND s.step = %s.step AND s.scope = 'deployment' AND s.intent = (SELECT j.intent
+        FROM journal j WHERE j.deployment = ?1 AND j.revision = %s.revision AND j.step = s.step))]]
+  state.db:transaction(function(tx)
+    for _, statement in ipairs {
+      "DELETE FROM resources WHERE " .. same:format("resources", "resources"),
+      "UPDATE journal SET state = 'undone' WHERE " .. same:format("journal", "journal"),
+    } do
+      tx:run(statement, deployment.id, deployment.revision)
+    end
+  end)
 end
 
 --- Lists what a step has recorded and not undone, newest first.

@@ -54,14 +54,13 @@ local function plan_step(job, step)
   end
   local ok, changes = pcall(task.read_only, step.plan, job.ctx)
   if not ok then
-    local why = errors.new {
+    errors.raise {
       kind = "plan",
       code = errors.is(changes, "gate") and "refused" or "failed",
       message = ("the plan of step `%s` failed"):format(step.name),
       cause = changes,
       where = ("%s:%d"):format(step.where.file, step.where.line),
     }
-    error(errors.is(changes, "task", "cancelled") and changes or why, 0)
   end
   local checked = {}
   for index, change in ipairs(changes or {}) do

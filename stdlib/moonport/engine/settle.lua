@@ -6,8 +6,10 @@
 -- @module moonport.engine.settle
 local copies = require "moonport.engine.copies"
 local errors = require "moonport.errors"
+local failpoint = require "moonport.failpoint"
 local fs = require "moonport.fs"
 local job = require "moonport.engine.job"
+local journal = require "moonport.engine.journal"
 local record = require "moonport.state.record"
 local resources = require "moonport.resources"
 local runtime = require "moonport.state.runtime"
@@ -79,6 +81,9 @@ end
 function M.retire(env, deployment)
   local state = env.state
   local report = undo_others(env, deployment, belongs_to_deployment(deployment))
+  if deployment.revision then
+    journal.hand_over(state, deployment)
+  end
   if deployment.phase == "retiring" then
     state:update_deployment(deployment.id, { phase = "active", step = false })
     deployment.phase, deployment.step = "active", nil
@@ -109,8 +114,10 @@ M.describe_left = describe_left
 
 local function forget(env, deployment)
   local state = env.state
+  failpoint.hit("remove.before_directory", "remove")
   fs.remove_tree(state:deployment_dir(deployment.name))
   fs.remove_tree(runtime.dir(state, deployment.id))
+  failpoint.hit("remove.after_directory", "remove")
   state:forget_deployment(deployment.id)
 end
 
@@ -153,6 +160,14 @@ end
 local SETTLE = {}
 
 function SETTLE.applying(env, deployment)
+  if not deployment.pending and not deployment.revision then
+    forget(env, deployment)
+    return nil, { undone = {}, left = {} }
+  elseif not deployment.pending then
+    env.state:update_deployment(deployment.id, { phase = "active", step = false })
+    deployment.phase = "active"
+    return deployment, { undone = {}, left = {} }
+  end
   local revision = env.state:revision(deployment.id, deployment.pending)
   local report = M.undo_pending(job.open(env, deployment, revision))
   local why = M.resume_serving(env, deployment)

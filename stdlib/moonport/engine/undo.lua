@@ -83,8 +83,6 @@ local function try_entry(job, entry, report)
   if ok then
     report.undone[#report.undone + 1] = entry.step
     return run.tell(job, "undo.done", step, { seconds = seconds })
-  elseif errors.is(why, "task", "cancelled") then
-    error(why, 0)
   end
   job.journal:left(entry.step, describe(why))
   report.left[#report.left + 1] =

@@ -141,7 +141,7 @@ end
 M.environment = environment
 
 local function broken(name, file, cause)
-  if errors.is(cause, "recipe") or errors.is(cause, "task", "cancelled") then
+  if errors.is(cause, "recipe") then
     error(cause, 0)
   end
   local message = ("recipe `%s` does not load: %s"):format(

@@ -18,6 +18,8 @@ function M.show(value)
     return (("%q"):format(text):gsub("\\\n", "\\n"))
   elseif type(value) == "table" then
     return next(value) == nil and "an empty table" or #value > 0 and "a list" or "a table"
+  elseif type(value) == "userdata" then
+    return "null"
   end
   return tostring(value)
 end

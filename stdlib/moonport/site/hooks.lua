@@ -89,7 +89,7 @@ function M.load(text, file)
   })
   local ok, why = pcall(library.run, text, file, own)
   if not ok then
-    if errors.is(why, "site") or errors.is(why, "task", "cancelled") then
+    if errors.is(why, "site") then
       error(why, 0)
     end
     errors.raise {
@@ -141,9 +141,6 @@ function Hooks:run(name, event, warn)
   for _, hook in ipairs(self.by_name[name] or {}) do
     local ok, cause = pcall(hook.fn, event)
     if not ok then
-      if errors.is(cause, "task", "cancelled") then
-        error(cause, 0)
-      end
       local failure = veto(name, hook, cause)
       if known.veto then
         error(failure, 0)

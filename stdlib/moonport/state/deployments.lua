@@ -2,7 +2,8 @@
 --
 -- A deployment is in one phase, which a crash leaves as it is:
 --
---   applying   revision `pending` is being applied; `revision` (if any) served before
+--   applying   revision `pending` is being applied; `revision` (if any) served before. Without a
+--              `pending` nothing was begun yet
 --   undoing    what `pending` did is being undone
 --   active     `revision` serves, nothing is under way
 --   retiring   `revision` serves; what earlier ones left is being undone
@@ -90,7 +91,7 @@ end
 function methods:add_deployment(fields)
   self.db:run(
     [[INSERT INTO deployments (id, name, target, phase, want, boot_id, created, updated)
-      VALUES (?, ?, ?, 'failed', 'running', ?, ?, ?)]],
+      VALUES (?, ?, ?, 'applying', 'running', ?, ?, ?)]],
     fields.id,
     fields.name,
     fields.target,

@@ -12,7 +12,7 @@ local M = {}
 --- Tables whose rows belong to a deployment, in the order they can be inserted in.
 M.TABLES = { "revisions", "journal", "resources", "shared_users", "leases" }
 
-local PRIVATE_FILE = 384 -- 0600
+local PRIVATE_FILE = "0600"
 
 local function shared_of(db, id)
   return db:rows(
