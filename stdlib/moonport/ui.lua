@@ -136,7 +136,8 @@ end
 --     end)
 -- @tparam string label
 -- @tparam function fn called with the progress
--- @tparam[opt] table options `always` to tell the time however short, `hush` to leave no line behind
+-- @tparam[opt] table options `always` to tell the time however short, `hush` to leave no line
+--   behind
 -- @return what `fn` returns
 function M.progress(label, fn, options)
   return require "moonport.ui.progress".run(label, fn, options)
