@@ -68,6 +68,21 @@ check_equal "node_up" "$(metric node_up)" 1
 check_equal "an unknown path" "$(status_of /other)" 404
 check_equal "POST" "$(curl -s -o answer -w '%{http_code}' -d x "http://$address/healthz")" 405
 
+it "shows metrics as Prometheus wants them"
+curl -sS "http://$address/metrics" | promtool check metrics >promtool.log 2>&1 ||
+  check_failed "$(<promtool.log)"
+
+it "answers while many hold connections and say nothing"
+silent=()
+for _ in {1..40}; do
+  exec {fd}<>"/dev/tcp/${address/://}"
+  silent+=("$fd")
+done
+check_equal "/healthz" "$(status_of /healthz)" 200
+for fd in "${silent[@]}"; do
+  exec {fd}>&-
+done
+
 it "keeps one connection to the node"
 check_equal "connections_total" "$(metric connections_total)" 1
 

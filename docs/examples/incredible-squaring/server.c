@@ -64,14 +64,11 @@ void server_close(server *s) {
 }
 
 void server_prepare(const server *s, struct pollfd *fds) {
-  bool room = false;
+  fds[0] = (struct pollfd){s->listener, POLLIN, 0};
   for (int i = 0; i < SERVER_CONNECTIONS; i++) {
     const server_connection *c = &s->connections[i];
     fds[1 + i] = (struct pollfd){c->fd, c->out_len > 0 ? POLLOUT : POLLIN, 0};
-    room = room || c->fd < 0;
   }
-  /* Without a free slot, whoever comes waits in the kernel's queue. */
-  fds[0] = (struct pollfd){room ? s->listener : -1, POLLIN, 0};
 }
 
 int64_t server_deadline(const server *s) {
@@ -168,15 +165,28 @@ static void write_answer(server_connection *c) {
     drop(c);
 }
 
-static void accept_one(server *s, int64_t now) {
+/* A free slot; where there is none, whoever has held one longest makes room, so that clients who
+ * connect and say nothing cannot keep a probe out. */
+static server_connection *slot_for_newcomer(server *s) {
+  server_connection *oldest = &s->connections[0];
   for (int i = 0; i < SERVER_CONNECTIONS; i++) {
     server_connection *c = &s->connections[i];
-    if (c->fd >= 0)
-      continue;
-    c->fd = accept4(s->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    c->deadline = now + SERVER_TIMEOUT_MS;
-    return;
+    if (c->fd < 0)
+      return c;
+    if (c->deadline < oldest->deadline)
+      oldest = c;
   }
+  drop(oldest);
+  return oldest;
+}
+
+static void accept_one(server *s, int64_t now) {
+  int fd = accept4(s->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  if (fd < 0)
+    return;
+  server_connection *c = slot_for_newcomer(s);
+  c->fd = fd;
+  c->deadline = now + SERVER_TIMEOUT_MS;
 }
 
 void server_step(server *s, const struct pollfd *fds, int64_t now, const metrics *m) {
