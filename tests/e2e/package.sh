@@ -54,6 +54,14 @@ it "works there"
 check_exit 0 inside moonport --version
 check_equal "output" "$(inside moonport run -e 'print(6 * 7)')" 42
 
+it "finds the libraries that it loads on first use, which no linker knows of"
+mapfile -t loaded < <(grep -hoE '"lib[a-z0-9.+-]+\.so\.[0-9]+"' "$MP_SOURCE_DIR"/{core,lua}/*.c | tr -d '"')
+check_matches <(printf '%s\n' "${loaded[@]}") '^libcurl\.so'
+inside ldconfig -p >libraries
+for library in "${loaded[@]}"; do
+  check_matches libraries "^[[:space:]]*$library "
+done
+
 it "takes all its files along when it is removed"
 inside apt-get -qq remove -y moonport >apt.log 2>&1 || give_up "apt-get:" "$(cat apt.log)"
 check_equal "what is left" "$(find "$root/usr" -name '*moonport*' -not -path '*/share/doc/*')" ''
