@@ -1,6 +1,8 @@
 #include "modules.h"
 
+#include "bind_cgroup.h"
 #include "bind_clock.h"
+#include "bind_sys.h"
 #include "bind_crypto.h"
 #include "bind_store.h"
 #include "bind_failpoint.h"
@@ -17,6 +19,7 @@
 
 /* clang-format off */
 const luaL_Reg mp_c_modules[] = {
+    {"cgroup", luaopen_moonport_cgroup},
     {"clock", luaopen_moonport_clock},
     {"crypto", luaopen_moonport_crypto},
     {"errors", luaopen_moonport_errors},
@@ -29,6 +32,7 @@ const luaL_Reg mp_c_modules[] = {
     {"secret", luaopen_moonport_secret},
     {"session", luaopen_moonport_session},
     {"store", luaopen_moonport_store},
+    {"sys", luaopen_moonport_sys},
     {"task", luaopen_moonport_task},
     {"terminal", luaopen_moonport_terminal},
     {NULL, NULL},
