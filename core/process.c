@@ -148,7 +148,8 @@ static void answer_later(mp_process *self) {
   mp_timer_start(self->loop, 0, waiters_turn, self);
 }
 
-/* glibc's waitid hides the resource usage that the system call gives. */
+/* glibc's waitid hides the resource usage that the system call gives. Its peak of memory is not
+ * passed on: the kernel counts in what was there before execve, and that was our own. */
 static int wait_for(mp_process *self, siginfo_t *info, int options, struct rusage *usage) {
   int rc;
   do
@@ -186,7 +187,6 @@ static void reap(mp_process *self) {
   struct rusage usage = {0};
   if (wait_for(self, &info, 0, &usage) == 0) {
     self->exit.cpu_ms = milliseconds(usage.ru_utime) + milliseconds(usage.ru_stime);
-    self->exit.peak_rss = (uint64_t)usage.ru_maxrss * 1024;
   }
   self->state = ENDED;
   stop_timer(&self->drain_timer);

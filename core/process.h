@@ -64,9 +64,8 @@ typedef struct {
   int code;   /* of exit; -1 when a signal ended it */
   int signal; /* that ended it; 0: none */
   bool core_dumped;
-  uint64_t wall_ms;  /* from start to exit */
-  uint64_t cpu_ms;   /* user and system, with the children it waited for */
-  uint64_t peak_rss; /* bytes, of the largest single process */
+  uint64_t wall_ms; /* from start to exit */
+  uint64_t cpu_ms;  /* user and system, with the children it waited for */
 } mp_process_exit;
 
 typedef struct mp_process mp_process;

@@ -87,10 +87,15 @@ static void alloc_scratch(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) 
   *buf = uv_buf_init(scratch, (unsigned)size);
 }
 
+/* Once something was thrown away, all that follows is: what is kept has no gap. */
+static bool is_absorbing(const mp_stream *stream) {
+  return stream->keep > 0 && (!stream->was_read || stream->dropped > 0);
+}
+
 static void keep_bytes(mp_stream *stream, const char *bytes, size_t len) {
-  if (stream->keep > 0 && !stream->was_read) {
+  if (is_absorbing(stream)) {
     size_t held = mp_lines_pending(&stream->input);
-    size_t room = held < stream->keep ? stream->keep - held : 0;
+    size_t room = held < stream->keep && stream->dropped == 0 ? stream->keep - held : 0;
     if (len > room) {
       stream->dropped += len - room;
       len = room;
@@ -126,7 +131,7 @@ static void on_read(uv_stream_t *handle, ssize_t got, const uv_buf_t *buf) {
 static bool wants_input(const mp_stream *stream) {
   if (stream->at_end || stream->closing)
     return false;
-  return stream->reader.active || stream->on_bytes || (stream->keep > 0 && !stream->was_read) ||
+  return stream->reader.active || stream->on_bytes || is_absorbing(stream) ||
          mp_lines_pending(&stream->input) < stream->ahead;
 }
 
@@ -155,12 +160,16 @@ static void complete(mp_stream *stream, const char *bytes, size_t len, const mp_
 }
 
 static void complete_at_end(mp_stream *stream) {
-  if (stream->error == 0) {
+  mp_auto_error mp_error err = MP_ERROR_INIT;
+  if (stream->error != 0)
+    mp_error_errno(&err, MP_NET, stream->error, "could not read");
+  else if (stream->dropped > 0)
+    mp_error_set(&err, MP_NET, MP_LIMIT, "%zu bytes that nobody read were thrown away",
+                 stream->dropped);
+  if (err.domain == NULL) {
     complete(stream, NULL, 0, NULL);
     return;
   }
-  mp_auto_error mp_error err = MP_ERROR_INIT;
-  mp_error_errno(&err, MP_NET, stream->error, "could not read");
   complete(stream, NULL, 0, &err);
 }
 
@@ -209,7 +218,7 @@ static void serve_all(mp_stream *stream) {
   size_t len = 0;
   if (mp_lines_pending(&stream->input) > stream->reader.max) {
     complete_over_limit(stream);
-  } else if (stream->at_end && stream->error != 0) {
+  } else if (stream->at_end && (stream->error != 0 || stream->dropped > 0)) {
     complete_at_end(stream);
   } else if (stream->at_end) {
     mp_lines_take(&stream->input, SIZE_MAX, &bytes, &len);
@@ -298,12 +307,15 @@ bool mp_stream_take(mp_stream *stream, size_t max, const char **bytes, size_t *l
   return true;
 }
 
-bool mp_stream_take_line(mp_stream *stream, const char **line, size_t *len) {
+bool mp_stream_take_line(mp_stream *stream, size_t limit, const char **line, size_t *len) {
+  mp_lines before = stream->input;
   if (stream->reader.active || !mp_lines_next(&stream->input, line, len))
     return false;
   stream->was_read = true;
-  adjust_reading(stream);
-  return true;
+  if (*len <= limit)
+    return true;
+  stream->input = before; /* not taken */
+  return false;
 }
 
 void mp_stream_push(mp_stream *stream, mp_stream_on_bytes on_bytes, void *data) {

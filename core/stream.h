@@ -48,9 +48,9 @@ int mp_stream_read_all(mp_stream *stream, size_t limit, mp_stream_read_cb cb, vo
                        mp_op **op, mp_error *err);
 
 /* What is here already, without waiting: true and a result as the calls above would give it, valid
- * until the next call on this stream. False: use those. */
+ * until the next call on this stream. False: use those (also for a line over the limit). */
 bool mp_stream_take(mp_stream *stream, size_t max, const char **bytes, size_t *len);
-bool mp_stream_take_line(mp_stream *stream, const char **line, size_t *len);
+bool mp_stream_take_line(mp_stream *stream, size_t limit, const char **line, size_t *len);
 
 /* Pushes everything that arrives into `on_bytes` from now on, in place of the operations above;
  * NULL bytes are the end of the stream (or what was as good as that: an error), the last call. */
@@ -58,7 +58,8 @@ typedef void (*mp_stream_on_bytes)(void *data, const char *bytes, size_t len);
 void mp_stream_push(mp_stream *stream, mp_stream_on_bytes on_bytes, void *data);
 
 /* For a stream that nobody reads: keep up to `limit` bytes for a reader that may come, throw away
- * what is over, so that the writer never waits. No effect once someone has read. */
+ * all that follows, so that the writer never waits; a reader gets MP_LIMIT behind the kept bytes.
+ * No effect where someone has read already. */
 void mp_stream_absorb(mp_stream *stream, size_t limit);
 
 /* Takes in up to `limit` bytes before anyone asks, so that the end is seen when it comes. */

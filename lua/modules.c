@@ -2,6 +2,8 @@
 
 #include "bind_cgroup.h"
 #include "bind_clock.h"
+#include "bind_net.h"
+#include "bind_process.h"
 #include "bind_sys.h"
 #include "bind_crypto.h"
 #include "bind_store.h"
@@ -29,6 +31,8 @@ const luaL_Reg mp_c_modules[] = {
     {"failpoint", luaopen_moonport_failpoint},
 #endif
     {"loader", luaopen_moonport_loader},
+    {"net", luaopen_moonport_net},
+    {"process", luaopen_moonport_process},
     {"secret", luaopen_moonport_secret},
     {"session", luaopen_moonport_session},
     {"store", luaopen_moonport_store},

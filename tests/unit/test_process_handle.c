@@ -90,7 +90,7 @@ static void output_that_nobody_reads_does_not_block_a_wait(void **state) {
   mp_stream *out = mp_process_out(with.process);
   const char *line;
   size_t len;
-  assert_true(mp_stream_take_line(out, &line, &len));
+  assert_true(mp_stream_take_line(out, 100, &line, &len));
   assert_int_equal(len, 1);
   assert_true(mp_stream_dropped(out) > 1000000);
   mp_process_close(with.process);

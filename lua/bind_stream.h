@@ -1,0 +1,27 @@
+/* Byte streams in Lua: connections, and the pipes and terminals of processes. */
+#ifndef MP_LUA_BIND_STREAM_H
+#define MP_LUA_BIND_STREAM_H
+
+#include "core/stream.h"
+
+#include <lua.h>
+#include <stdbool.h>
+
+typedef struct {
+  mp_stream *stream; /* NULL once it is closed */
+  bool owned;        /* closed with the object; else by the process that it belongs to */
+  const char *what;  /* for the gate and messages: "net.connection", "process.stdin". Static */
+} mp_lua_stream;
+
+/* Pushes an object without a stream yet: fill in ->stream when it is there. */
+mp_lua_stream *mp_lua_stream_new(lua_State *L, bool owned, const char *what);
+
+/* The methods, for objects that have streams: each with the stream's object at index 1. */
+int mp_lua_stream_read(lua_State *L);
+int mp_lua_stream_read_line(lua_State *L);
+int mp_lua_stream_read_all(lua_State *L);
+int mp_lua_stream_lines(lua_State *L);
+int mp_lua_stream_write(lua_State *L);
+int mp_lua_stream_shutdown(lua_State *L);
+
+#endif
