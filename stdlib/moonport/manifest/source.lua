@@ -9,6 +9,7 @@ local locate = require "moonport.manifest.locate"
 local M = {}
 
 local LONGEST = 4 << 20 -- bytes; as MP_MANIFEST_TEXT_MAX in lua/manifest_eval.h
+local LONGEST_ANSWER = 32 << 20 -- twice JSON_MAX there
 local WALL_SECONDS = 10 -- the child limits itself to 2 s of CPU; a busy machine gets time
 
 local function refuse(file, line, message, hint)
@@ -23,12 +24,32 @@ local function refuse(file, line, message, hint)
   error(failure, 0)
 end
 
--- What the child's end means when it wrote no result.
-local function refuse_ending(file, exit)
-  if exit.signal == "XCPU" or exit.signal == "KILL" then
+-- Runs moonport itself as the child (see lua/manifest_eval.h). It is started from /proc/self/exe,
+-- so that it is this very program even when an upgrade has replaced the file.
+local function run_child(text)
+  local process = require "moonport.process" -- manifests in JSON go without
+  return process.run {
+    "/proc/self/exe",
+    "__manifest",
+    input = text,
+    clean_env = true,
+    cwd = "/",
+    stderr = "null",
+    timeout = WALL_SECONDS,
+    limit = LONGEST_ANSWER,
+    check = false,
+  }
+end
+
+local ENDED_BY_LIMIT = { SIGXCPU = true, SIGKILL = true }
+
+-- What it means when the child wrote no answer.
+local function refuse_ending(file, result, why)
+  if errors.is(why, "process", "timeout") or result and ENDED_BY_LIMIT[result.signal] then
     refuse(file, nil, "the manifest computes for too long", "a manifest only describes")
   end
-  refuse(file, nil, ("the manifest could not be evaluated (%s)"):format(exit.text or "no result"))
+  local how = why and tostring(why) or result.signal or ("exit code %d"):format(result.code)
+  refuse(file, nil, ("the manifest could not be evaluated (%s)"):format(how))
 end
 
 --- Evaluates the text of a Lua manifest in a child process with limits on CPU and memory.
@@ -37,10 +58,10 @@ end
 -- @treturn table raw data
 -- @raise {kind = "manifest", code = "invalid", file, line}
 function M.evaluate(text, file)
-  local exit = require("moonport.manifest.child").run(text, WALL_SECONDS)
-  local ok, answer = pcall(json.decode, exit.output)
-  if not ok or type(answer) ~= "table" then
-    refuse_ending(file, exit)
+  local result, why = try(run_child, text)
+  local answer = result and try(json.decode, result.stdout)
+  if type(answer) ~= "table" then
+    refuse_ending(file, result, why)
   elseif answer.error then
     local line, found = answer.error.line, answer.error.path
     local message = answer.error.message
