@@ -19,6 +19,7 @@
 
 #include "errors.h"
 #include "json.h"
+#include "value.h"
 
 #include <string.h>
 
@@ -101,7 +102,7 @@ static int mark(lua_State *L, const char *metatable) {
  * @treturn table the same
  */
 static int l_array(lua_State *L) {
-  return mark(L, JSON_ARRAY);
+  return mark(L, VALUE_ARRAY);
 }
 
 /*** Marks a table as an object even where its keys are 1 to n; they become strings.
@@ -110,7 +111,7 @@ static int l_array(lua_State *L) {
  * @treturn table the same
  */
 static int l_object(lua_State *L) {
-  return mark(L, JSON_OBJECT);
+  return mark(L, VALUE_OBJECT);
 }
 
 static int has_metatable(lua_State *L, const char *metatable) {
@@ -129,7 +130,7 @@ static int has_metatable(lua_State *L, const char *metatable) {
  * @treturn boolean
  */
 static int l_is_array(lua_State *L) {
-  return has_metatable(L, JSON_ARRAY);
+  return has_metatable(L, VALUE_ARRAY);
 }
 
 /*** Makes a number from its text, kept as it is: for what no Lua number holds.
@@ -152,7 +153,7 @@ static int l_number(lua_State *L) {
  * @treturn boolean
  */
 static int l_is_number(lua_State *L) {
-  return has_metatable(L, JSON_NUMBER);
+  return has_metatable(L, VALUE_NUMBER);
 }
 
 static int number_tostring(lua_State *L) {
@@ -175,7 +176,7 @@ static void push_keys(lua_State *L, int table) {
   lua_newtable(L);
   lua_newtable(L); /* those listed */
   int keys = lua_gettop(L) - 1;
-  if (luaL_getmetafield(L, table, JSON_ORDER) != LUA_TNIL) {
+  if (luaL_getmetafield(L, table, VALUE_ORDER) != LUA_TNIL) {
     for (lua_Integer i = 1; lua_rawgeti(L, keys + 2, i) != LUA_TNIL; i++) {
       lua_pushvalue(L, -1);
       lua_pushboolean(L, true);
@@ -225,10 +226,10 @@ static void make_metatables(lua_State *L) {
   static const luaL_Reg object[] = {{"__pairs", object_pairs}, {NULL, NULL}};
   static const luaL_Reg number[] = {
       {"__tostring", number_tostring}, {"__eq", number_equal}, {NULL, NULL}};
-  luaL_newmetatable(L, JSON_ARRAY);
-  luaL_newmetatable(L, JSON_OBJECT);
+  luaL_newmetatable(L, VALUE_ARRAY);
+  luaL_newmetatable(L, VALUE_OBJECT);
   luaL_setfuncs(L, object, 0);
-  luaL_newmetatable(L, JSON_NUMBER);
+  luaL_newmetatable(L, VALUE_NUMBER);
   luaL_setfuncs(L, number, 0);
   lua_pop(L, 3);
 }

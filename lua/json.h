@@ -10,12 +10,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define JSON_ARRAY "json.array"   /* metatable of arrays */
-#define JSON_OBJECT "json.object" /* metatable of tables that are objects whatever their keys */
-#define JSON_NUMBER "json.number" /* metatable of numbers kept as their literal, in field 1 */
-#define JSON_ORDER "__order"      /* field of a metatable: the keys in their order */
-#define JSON_DEPTH 512            /* containers within each other, unless asked otherwise */
-
 typedef struct {
   mp_text_origin origin;
   bool order;       /* remember the order of keys */

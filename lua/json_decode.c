@@ -4,6 +4,7 @@
 #include "core/encode.h"
 #include "core/mem.h"
 #include "errors.h"
+#include "value.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -166,20 +167,8 @@ static int on_map_end(void *context) {
   lua_State *L = self->L;
   hint_of(self)->object = as_hint(self->frames[self->depth - 1].count);
   self->depth--;
-  if (self->options->order) { /* the object gets a metatable of its own, with the list */
-    luaL_getmetatable(L, JSON_OBJECT);
-    lua_createtable(L, 0, 3);
-    static const char *const fields[] = {"__name", "__pairs"};
-    for (size_t i = 0; i < 2; i++) {
-      lua_getfield(L, -2, fields[i]);
-      lua_setfield(L, -2, fields[i]);
-    }
-    lua_pushvalue(L, -4);
-    lua_setfield(L, -2, JSON_ORDER);
-    lua_setmetatable(L, -3);
-    lua_pop(L, 1);
-    lua_remove(L, -2);
-  }
+  if (self->options->order)
+    value_set_order(L);
   return store(self);
 }
 
@@ -225,7 +214,7 @@ static decoder *new_decoder(lua_State *L, const json_decode_options *options) {
     lua_setfield(L, -2, "__gc");
   }
   lua_setmetatable(L, -2);
-  luaL_getmetatable(L, JSON_ARRAY);
+  luaL_getmetatable(L, VALUE_ARRAY);
   self->array_metatable = lua_gettop(L);
   self->parser = yajl_alloc(&callbacks, NULL, self);
   yajl_config(self->parser, yajl_dont_validate_strings, 1); /* see check_utf8 */
@@ -337,7 +326,7 @@ static bool flag(lua_State *L, int index, const char *name) {
 
 /* The source's text is kept alive by the options table. */
 void json_read_decode_options(lua_State *L, int index, json_decode_options *options) {
-  *options = (json_decode_options){.origin = {.line = 1, .column = 1}, .depth = JSON_DEPTH};
+  *options = (json_decode_options){.origin = {.line = 1, .column = 1}, .depth = VALUE_DEPTH};
   if (lua_isnoneornil(L, index))
     return;
   luaL_checktype(L, index, LUA_TTABLE);

@@ -2,6 +2,7 @@
 #include "json.h"
 
 #include "core/mem.h"
+#include "value.h"
 
 #include <float.h>
 #include <locale.h>
@@ -125,7 +126,7 @@ void json_push_literal(lua_State *L, const char *text, size_t len) {
   lua_createtable(L, 1, 0);
   lua_pushlstring(L, text, len);
   lua_rawseti(L, -2, 1);
-  luaL_setmetatable(L, JSON_NUMBER);
+  luaL_setmetatable(L, VALUE_NUMBER);
 }
 
 void json_push_number(lua_State *L, const char *text, size_t len) {

@@ -4,6 +4,7 @@
 
 #include "core/mem.h"
 #include "errors.h"
+#include "value.h"
 
 #include <stdlib.h>
 #include <string.h>
