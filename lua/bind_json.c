@@ -222,7 +222,7 @@ static int object_pairs(lua_State *L) {
   return 1;
 }
 
-static void make_metatables(lua_State *L) {
+void json_make_metatables(lua_State *L) {
   static const luaL_Reg object[] = {{"__pairs", object_pairs}, {NULL, NULL}};
   static const luaL_Reg number[] = {
       {"__tostring", number_tostring}, {"__eq", number_equal}, {NULL, NULL}};
@@ -239,7 +239,7 @@ int luaopen_moonport_json(lua_State *L) {
       {"decode", l_decode}, {"encode", json_encode},    {"parser", json_parser},
       {"array", l_array},   {"object", l_object},       {"is_array", l_is_array},
       {"number", l_number}, {"is_number", l_is_number}, {NULL, NULL}};
-  make_metatables(L);
+  json_make_metatables(L);
   luaL_newlib(L, functions);
   lua_pushlightuserdata(L, NULL);
   lua_setfield(L, -2, "null");

@@ -17,6 +17,9 @@ typedef struct {
   int depth;
 } json_decode_options;
 
+/* Makes the metatables of value.h where they are missing. */
+void json_make_metatables(lua_State *L);
+
 /* Reads the options table at `index` (may be nil or none). */
 void json_read_decode_options(lua_State *L, int index, json_decode_options *options);
 

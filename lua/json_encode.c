@@ -202,11 +202,13 @@ static void put_object(encoder *self, bool marked, const value_crumb *up) {
 }
 
 static void put_literal(encoder *self, const value_crumb *at) {
-  size_t len;
+  size_t len = 0;
   lua_rawgeti(self->L, -1, 1);
   const char *text = lua_type(self->L, -1) == LUA_TSTRING ? lua_tolstring(self->L, -1, &len) : NULL;
-  if (text == NULL || !json_is_number(text, len))
+  if (text == NULL || !json_is_number(text, len)) {
     value_fail(self->L, "json", "number", at, "it is not a number by JSON's grammar");
+    return;
+  }
   put(self, text, len);
   lua_pop(self->L, 1);
 }

@@ -11,6 +11,7 @@
 #include "bind_store.h"
 #include "bind_sys.h"
 #include "bind_terminal.h"
+#include "bind_yaml.h"
 #include "errors.h"
 #include "loader.h"
 #include "secret.h"
@@ -37,6 +38,7 @@ const luaL_Reg mp_c_modules[] = {
     {"sys", luaopen_moonport_sys},
     {"task", luaopen_moonport_task},
     {"terminal", luaopen_moonport_terminal},
+    {"yaml", luaopen_moonport_yaml},
     {NULL, NULL},
 };
 /* clang-format on */
