@@ -4,6 +4,8 @@
 #include "bind_clock.h"
 #include "bind_crypto.h"
 #include "bind_failpoint.h"
+#include "bind_readline.h"
+#include "bind_terminal.h"
 #include "bind_fs.h"
 #include "bind_json.h"
 #include "bind_net.h"
@@ -32,6 +34,7 @@ const luaL_Reg mp_c_modules[] = {
     {"loader", luaopen_moonport_loader},
     {"net", luaopen_moonport_net},
     {"process", luaopen_moonport_process},
+    {"readline", luaopen_moonport_readline},
     {"secret", luaopen_moonport_secret},
     {"session", luaopen_moonport_session},
     {"store", luaopen_moonport_store},

@@ -114,6 +114,18 @@ static bool is_hog(mp_runtime *rt, lua_State *L, lua_Hook hook) {
   return false;
 }
 
+/* That was what the Ctrl-C was for. */
+static void end_hog(mp_runtime *rt, lua_State *L, mp_task *task) {
+  rt->interrupts = 0;
+  lua_pushliteral(L, "interrupted");
+  mp_task_cancel(L, task);
+  if (rt->on_orphan_failed == NULL)
+    return;
+  lua_pushliteral(L, "it computed without a pause and was interrupted");
+  rt->on_orphan_failed(rt, L);
+  lua_pop(L, 1);
+}
+
 static void interrupted_in_script(lua_State *L, lua_Debug *ar) {
   (void)ar;
   mp_runtime *rt = mp_runtime_of(L);
@@ -125,8 +137,7 @@ static void interrupted_in_script(lua_State *L, lua_Debug *ar) {
   if (!task->cancelled) {
     if (!is_hog(rt, L, interrupted_in_script))
       return;
-    lua_pushliteral(L, "interrupted");
-    mp_task_cancel(L, task);
+    end_hog(rt, L, task);
   } else if (task->delivered && rt->interrupts < 2) {
     return; /* its __close handlers have their time */
   }

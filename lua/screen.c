@@ -46,13 +46,18 @@ static void write_all(int fd, const char *bytes, size_t len) {
   }
 }
 
-static void show_footer(uv_prepare_t *prepare) {
-  uv_prepare_stop(prepare);
+void mp_screen_show_footer(void) {
   if (!screen.hidden || screen.footer == NULL)
     return;
+  uv_prepare_stop(screen.prepare);
   mp_screen_fresh_line();
   screen.hidden = false;
   screen.footer->show();
+}
+
+static void before_waiting(uv_prepare_t *prepare) {
+  (void)prepare;
+  mp_screen_show_footer();
 }
 
 static void hide_footer(void) {
@@ -60,7 +65,7 @@ static void hide_footer(void) {
     return;
   screen.footer->hide();
   screen.hidden = true;
-  uv_prepare_start(screen.prepare, show_footer);
+  uv_prepare_start(screen.prepare, before_waiting);
 }
 
 static ssize_t screen_write(void *cookie, const char *bytes, size_t len) {
@@ -94,7 +99,15 @@ void mp_screen_set_footer(const mp_screen_footer *footer, bool shown) {
   if (shown)
     screen.in_line = false;
   if (screen.hidden)
-    uv_prepare_start(screen.prepare, show_footer);
+    uv_prepare_start(screen.prepare, before_waiting);
+}
+
+void mp_screen_leave_footer(void) {
+  if (!screen.open)
+    return;
+  uv_prepare_stop(screen.prepare);
+  screen.footer = NULL;
+  screen.hidden = screen.in_line = false;
 }
 
 /* Opening and closing. */

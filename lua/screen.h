@@ -24,6 +24,12 @@ void mp_screen_open(lua_State *L);
  * before the loop waits, or is on the screen already where `shown` says so. */
 void mp_screen_set_footer(const mp_screen_footer *footer, bool shown);
 
+/* Puts the footer back now if it was taken away: for its owner, before changing it. */
+void mp_screen_show_footer(void);
+
+/* There is no footer any more, and what the last one showed stays where it is. */
+void mp_screen_leave_footer(void);
+
 /* Ends a line that was begun, so that what follows stands at the beginning of one. */
 void mp_screen_fresh_line(void);
 

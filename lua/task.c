@@ -4,6 +4,7 @@
 #include "errors.h"
 #include "task_internal.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -453,6 +454,16 @@ static void take_over_child_error(lua_State *L, mp_task *task) {
   mp_task_set_slot(L, task, TASK_UV_RESULT);
 }
 
+/* The next Ctrl-C is the first one again, and meant for what comes next. */
+static void leave_foreground(mp_task *task) {
+  mp_runtime *rt = task->rt;
+  if (rt->foreground != task)
+    return;
+  rt->foreground = NULL;
+  if (rt->session && rt->signal == SIGINT)
+    rt->interrupts = 0;
+}
+
 static void end_task(mp_task *task);
 
 static void settle(mp_task *task) {
@@ -471,8 +482,7 @@ static void end_task(mp_task *task) {
   take_over_child_error(L, task);
   task->state = TASK_DONE;
   stop_close_timer(task);
-  if (task->rt->foreground == task)
-    task->rt->foreground = NULL;
+  leave_foreground(task);
   bool parent_awaits = false;
   if (parent)
     leave_parent(task);

@@ -8,6 +8,9 @@ local M = {}
 -- @treturn integer the exit status
 function M.main(words)
   if words[1] == "--version" then print("moonport") end
+  if words[1] == "repl" then
+    return require "moonport.repl".main(table.move(words, 2, #words, 1, {}))
+  end
   return 0
 end
 

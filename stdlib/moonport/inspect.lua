@@ -108,8 +108,9 @@ end
 local function userdata_piece(state, value)
   if secret.is(value) then return secret_piece(state, value) end
   local json = package.loaded["moonport.json"]
-  if type(json) == "table" and rawequal(rawget(json, "null"), value) then
-    return piece(state, "nil", "null")
+  if type(json) == "table" then
+    if rawequal(json.null, value) then return piece(state, "nil", "null") end
+    if json.is_number(value) then return piece(state, "number", tostring(value)) end
   end
   local name = metafield(value, "__name")
   name = type(name) == "string" and text.visible(name) or "userdata"
@@ -281,8 +282,7 @@ end
 
 local function is_json_array(value)
   local json = package.loaded["moonport.json"]
-  local meta = type(json) == "table" and rawget(json, "array_metatable")
-  return meta and rawequal(debug.getmetatable(value), meta)
+  return type(json) == "table" and json.is_array(value)
 end
 
 local function count_of(value)
@@ -313,7 +313,8 @@ local function table_piece(state, value, indent, path)
     if told then return piece(state, "special", "<" .. told .. ">") end
   end
   local name = metafield(value, "__name")
-  local prefix = type(name) == "string" and text.visible(name) .. " " or ""
+  local prefix = type(name) == "string" and not name:find("^json%.") and
+    text.visible(name) .. " " or ""
   if next(value) == nil then
     return piece(state, nil, prefix .. (is_json_array(value) and "[]" or "{}"))
   end
