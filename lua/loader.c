@@ -179,7 +179,5 @@ static int l_source(lua_State *L) {
 int luaopen_moonport_loader(lua_State *L) {
   static const luaL_Reg functions[] = {{"files", l_files}, {"source", l_source}, {NULL, NULL}};
   luaL_newlib(L, functions);
-  lua_pushboolean(L, getauxval(AT_SECURE) != 0);
-  lua_setfield(L, -2, "secure");
   return 1;
 }

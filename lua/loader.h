@@ -16,8 +16,7 @@ void mp_install_loader(lua_State *L);
  * Returns false with nothing pushed when there is none; raises when it does not compile. */
 int mp_load_lua_file(lua_State *L, const char *name);
 
-/* The module `moonport.core.loader`: files(prefix), source(name), and `secure`: the process has
- * more privileges than its caller, so nothing that the caller can name stands in for our own. */
+/* The module `moonport.core.loader`: files(prefix), source(name). */
 int luaopen_moonport_loader(lua_State *L);
 
 #endif

@@ -272,6 +272,21 @@ local function outcome_of(replaced, resumed)
   return resumed and "resumed" or replaced and "replaced" or "deployed"
 end
 
+-- True when the recipe that would be run now is not the one that was.
+local function recipe_changed(serving, wanted)
+  local digests = {}
+  for _, file in ipairs(serving.files) do
+    digests[file.role .. ":" .. file.name] = file.sha256
+  end
+  for _, file in ipairs(wanted.recipe.files) do
+    local sha256 = crypto.hash("sha256", file.text)
+    if digests[file.role .. ":" .. file.name] ~= sha256 then
+      return true
+    end
+  end
+  return false
+end
+
 local function deploy_locked(env, wanted, options)
   local state = env.state
   local deployment = state:deployment(wanted.name)
@@ -286,6 +301,11 @@ local function deploy_locked(env, wanted, options)
   if not options.replace and serves_already(env, deployment, wanted) then
     local result = ensure_running(env, deployment)
     result.revision = deployment.revision
+    if recipe_changed(state:revision(deployment.id, deployment.revision), wanted) then
+      result.recipe_changed = true
+      local text = "its recipe has changed since it was deployed; --replace deploys it anew"
+      tell(env, "notice", wanted.name, text)
+    end
     return result
   end
   deployment = deployment or add_deployment(env, wanted)
@@ -303,8 +323,8 @@ end
 -- @tparam table loaded of `manifest.load`
 -- @tparam ?table options `replace`: deploy anew even what is unchanged; `wait`: seconds to wait for
 -- another command on the same deployment
--- @treturn table {name, outcome, revision}; outcome is "deployed", "replaced", "resumed", "started"
--- (was as wanted, but did not run) or "unchanged"
+-- @treturn table {name, outcome, revision, recipe_changed}; outcome is "deployed", "replaced",
+-- "resumed", "started" (was as wanted, but did not run) or "unchanged"
 -- @raise {kind = "deploy", code = "failed", failure = record} when it failed and was undone;
 -- {kind = "hook", code = "refused"}, {kind = "state", code = "busy"}, ...
 function M.run(env, loaded, options)
@@ -338,20 +358,6 @@ local function input_changes(from, to, changes)
       }
     end
   end
-end
-
-local function recipe_changed(serving, wanted)
-  local digests = {}
-  for _, file in ipairs(serving.files) do
-    digests[file.role .. ":" .. file.name] = file.sha256
-  end
-  for _, file in ipairs(wanted.recipe.files) do
-    local sha256 = crypto.hash("sha256", file.text)
-    if digests[file.role .. ":" .. file.name] ~= sha256 then
-      return true
-    end
-  end
-  return false
 end
 
 local function compare(env, deployment, wanted, result)

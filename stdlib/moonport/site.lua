@@ -13,7 +13,7 @@ local config = require "moonport.site.config"
 local errors = require "moonport.errors"
 local fs = require "moonport.fs"
 local hooks = require "moonport.site.hooks"
-local loader = require "moonport.loader"
+local sys = require "moonport.sys"
 
 local M = {}
 
@@ -149,7 +149,7 @@ end
 -- @raise {kind = "site"} when the directory named does not exist, could be changed by others, or
 -- holds files with mistakes
 function M.open(options)
-  if loader.secure then
+  if sys.secure then
     return M.none()
   end
   local dir = find(options or {})

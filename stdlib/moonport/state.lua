@@ -16,7 +16,6 @@ local errors = require "moonport.errors"
 local fs = require "moonport.fs"
 local json = require "moonport.json"
 local leases = require "moonport.state.leases"
-local loader = require "moonport.loader"
 local manifest = require "moonport.manifest"
 local migrations = require "moonport.state.migrations"
 local rebuild = require "moonport.state.rebuild"
@@ -39,7 +38,7 @@ for _, part in ipairs { deployments.methods, leases.methods } do
 end
 
 local function environment(name)
-  local value = not loader.secure and os.getenv(name) or nil
+  local value = not sys.secure and os.getenv(name) or nil
   return value ~= "" and value or nil
 end
 
@@ -71,20 +70,13 @@ local function new_identity()
   return { version = 1, uuid = crypto.uuid(), key = crypto.hex(crypto.random(32)) }
 end
 
--- Reads who the store is, or decides it. Exclusive creation settles a race of two first commands.
-local function identity(dir)
+-- Reads who the store is from store.json; nil where that is missing or no such thing.
+local function read_identity(dir)
   local path = dir .. "/store.json"
-  if not fs.exists(path) then
-    local _, why = try(fs.write, path, json.encode(new_identity()) .. "\n", {
-      exclusive = true,
-      mode = PRIVATE_FILE,
-    })
-    if why and not errors.is(why, nil, "EEXIST") then
-      error(why, 0)
-    end
-  end
-  local who = json.decode(fs.read(path))
-  if who.version ~= 1 then
+  local who = fs.exists(path) and try(json.decode, fs.read(path)) or nil
+  if type(who) ~= "table" or type(who.uuid) ~= "string" or type(who.key) ~= "string" then
+    return nil
+  elseif who.version ~= 1 then
     errors.raise {
       kind = "state",
       code = "newer",
@@ -95,54 +87,96 @@ local function identity(dir)
   return who
 end
 
+local function write_identity(dir, who)
+  fs.write(dir .. "/store.json", json.encode(who, { sort_keys = true }) .. "\n", {
+    mode = PRIVATE_FILE,
+  })
+end
+
 local function open_database(path)
   return store.open { path = path, migrations = migrations.list }
 end
 
--- Opens the database, rebuilding it where it is damaged or gone while records are there. The lock
--- keeps two commands from rebuilding at once.
-local function open_or_rebuild(dir, who, notice)
-  local path = dir .. "/state.db"
-  local lock <close> = fs.lock(dir .. "/locks/.store", { wait = 60 })
-  local missing = not fs.exists(path)
+-- Opens the database; one that is damaged is moved aside, and a new one made.
+local function open_or_replace(path, notice)
   local db, why = try(open_database, path)
-  if why and not errors.is(why, "store", "corrupt") then
+  if not why then
+    return db
+  elseif not errors.is(why, "store", "corrupt") then
     error(why, 0)
-  elseif why then
-    local aside = rebuild.move_aside(path)
-    notice(("the state database was damaged (%s); it is kept as `%s`"):format(why.message, aside))
-    db, missing = open_database(path), true
   end
-  if missing then
-    local count = rebuild.from_records(db, dir)
-    if count > 0 then
-      notice(("the state database was rebuilt from the records of %d deployments"):format(count))
-    end
-  end
-  db:run("INSERT OR IGNORE INTO meta (key, value) VALUES ('uuid', ?)", who.uuid)
-  return db, lock
+  local aside = rebuild.move_aside(path)
+  notice(("the state database was damaged (%s); it is kept as `%s`"):format(why.message, aside))
+  return open_database(path)
 end
 
+-- Fills a new database from the records. That it has been filled is written last; so a rebuilding
+-- that was interrupted is done again.
+local function fill(db, dir, who, notice)
+  local count = rebuild.from_records(db, dir)
+  if count > 0 then
+    notice(("the state database was rebuilt from the records of %d deployments"):format(count))
+  end
+  local sql = "INSERT OR REPLACE INTO meta (key, value) VALUES ('identity', ?)"
+  db:run(sql, json.encode(who, { sort_keys = true }))
+end
+
+-- Opens the database and settles who the store is: store.json and the database each know, so that
+-- either can be lost. The lock keeps two first commands from deciding differently.
+local function open_store(dir, notice)
+  local _ <close> = fs.lock(dir .. "/locks/.store", { wait = 60 })
+  local who = read_identity(dir)
+  local db = open_or_replace(dir .. "/state.db", notice)
+  local kept = db:row "SELECT value FROM meta WHERE key = 'identity'"
+  if not who then
+    who = kept and json.decode(kept.value) or new_identity()
+    write_identity(dir, who)
+  end
+  if not kept then
+    fill(db, dir, who, notice)
+  end
+  return who, db
+end
+
+local function refuse_to_write()
+  errors.raise {
+    kind = "state",
+    code = "refused",
+    message = "this store was opened for reading, and there is nothing in it",
+  }
+end
+
+-- Stands for the database of a store that does not exist: asking must not make one.
+local NO_DATABASE = {
+  row = function() end,
+  rows = function()
+    return {}
+  end,
+  run = refuse_to_write,
+  transaction = refuse_to_write,
+  close = function() end,
+}
+
 --- Opens a store.
--- @tparam ?table options `dir` (what --state named), `notice` (function(text): told what an
--- operator should know, such as a rebuilt database)
+-- @tparam ?table options `dir` (what --state named); `notice` (function(text): told what an
+-- operator should know, such as a rebuilt database); `read_only` (for commands that only ask: a
+-- store that does not exist is not made, and reads as an empty one)
 -- @treturn state {dir, uuid, key, db}; close it with `:close()` or a `<close>` variable
 -- @raise {kind = "state"}, {kind = "store"}, {kind = "fs"}
 function M.open(options)
   options = options or {}
   local dir = M.locate(options.dir)
+  local fields = { dir = dir, boot_id = sys.boot_id() }
+  if options.read_only and not fs.exists(dir .. "/store.json") then
+    fields.uuid, fields.key, fields.db = "none", "none", NO_DATABASE
+    return setmetatable(fields, State)
+  end
   for _, path in ipairs { dir, dir .. "/locks", dir .. "/deployments" } do
     fs.mkdirs(path, PRIVATE)
   end
-  local who = identity(dir)
-  local db = open_or_rebuild(dir, who, options.notice or function() end)
-  return setmetatable({
-    dir = dir,
-    uuid = who.uuid,
-    key = who.key,
-    db = db,
-    boot_id = sys.boot_id(),
-  }, State)
+  local who, db = open_store(dir, options.notice or function() end)
+  fields.uuid, fields.key, fields.db = who.uuid, who.key, db
+  return setmetatable(fields, State)
 end
 
 --- Closes the store.

@@ -88,6 +88,27 @@ describe("a store", function()
     assert.equal("running", service.open(env, "svc"):status().state)
   end)
 
+  it("knows who it is from either of two places", function()
+    local uuid = env.state.uuid
+    for _, text in ipairs { "", "{}" } do
+      env.state:close()
+      fs.write(box.state .. "/store.json", text)
+      env = helper.open(box)
+      assert.equal(uuid, env.state.uuid)
+    end
+  end)
+
+  it("that does not exist reads as an empty one, and is not made by asking", function()
+    local dir = box.dir .. "/nowhere"
+    local empty <close> = state.open { dir = dir, read_only = true }
+    assert.same({}, empty:deployments())
+    assert.is_nil(empty:deployment "svc")
+    local asking = { state = empty, site = env.site }
+    assert.same({}, service.list(asking))
+    assert.equal("create", deploy.plan(asking, helper.manifest(box)).outcome)
+    assert.is_false(fs.exists(dir))
+  end)
+
   it("with a record that is no record goes on without it", function()
     for name, text in pairs { a = "", b = "[]", c = '{"version":1,"deployments":[{"x y":1}]}' } do
       fs.mkdirs(("%s/deployments/%s"):format(box.state, name))

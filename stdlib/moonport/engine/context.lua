@@ -101,7 +101,7 @@ function Context:warn(format, ...)
 end
 
 local function need_step(ctx, what)
-  if not ctx._step or not ctx._journal then
+  if not ctx._applying then
     errors.raise {
       kind = "recipe",
       code = "invalid",

@@ -90,7 +90,9 @@ local function apply(job, step, index, entry)
     journal:begin(step, index, intent, made)
   end
   ctx.intents[step.name] = intent
+  ctx._applying = true
   local result = step.apply and step.apply(ctx, intent)
+  ctx._applying = false
   failpoint.hit("step.after_apply", step.name)
   if result ~= nil then
     result = plain(step, "result", result)
@@ -112,7 +114,7 @@ local function run_step(job, step, index, entry)
     apply(job, step, index, entry)
     M.hook(job, "step.after", { step = step.name })
   end)
-  job.ctx._step = nil
+  job.ctx._step, job.ctx._applying = nil, false
   place.seconds = clock.monotonic() - started
   if ok then
     return tell(job, "step.done", step, place)

@@ -73,7 +73,6 @@ end
 
 local scalar = schema.one_of({
   schema.boolean {},
-  schema.integer {},
   schema.number {},
   schema.string {},
 }, { expected = "text, a number, true or false" })
