@@ -86,10 +86,32 @@ function M.destroy(name, timeout)
   group:remove()
 end
 
---- How what a step recorded is removed; see `moonport.resources`.
+--- The group that holds all those of one store of state: its mark.
+-- @tparam string uuid the store's
+-- @treturn string such as "moonport-1f2e3d4c"
+function M.parent(uuid)
+  return "moonport-" .. uuid:sub(1, 8)
+end
+
+-- The groups with the store's mark that belong to no deployment, by its id or name. Groups are
+-- listed first: a deployment has its row before it has a group.
+local function orphans(state)
+  local parent, known, found = M.parent(state.uuid), {}, {}
+  local names = M.list(parent)
+  for _, deployment in ipairs(state:deployments()) do
+    known[deployment.id], known[deployment.name] = true, true
+  end
+  for _, name in ipairs(names) do
+    if not known[name] then found[#found + 1] = { identity = { name = parent .. "/" .. name } } end
+  end
+  return found
+end
+
+-- How what a step recorded is removed; see `moonport.resources`.
 M.resource = {
   remove = function(identity) M.destroy(identity.name) end,
-  describe = function(identity) return "cgroup " .. identity.name end,
+  describe = function(identity) return identity.name end,
+  orphans = orphans,
 }
 
 --- A control group; an option of `process.run` and `process.spawn`.

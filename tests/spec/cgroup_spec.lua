@@ -72,6 +72,23 @@ describe("cgroup", function()
     assert.equal("SIGKILL", p:wait().signal)
   end)
 
+  it("is an orphan of its store when no deployment has its name", function()
+    local resources = require "moonport.resources"
+    local store = { uuid = ("%08x"):format(sys.pid()) .. "-0000" }
+    function store.deployments() return { { id = "d1", name = "known" } } end
+    for _, last in ipairs { "d1", "known", "stray" } do
+      cgroup.create(cgroup.parent(store.uuid) .. "/" .. last)
+    end
+    local kind = resources.kind "cgroup"
+    local found = kind.orphans(store)
+    assert.equal(1, #found)
+    assert.equal(cgroup.parent(store.uuid) .. "/stray", found[1].identity.name)
+    resources.remove("cgroup", found[1].identity)
+    assert.same({}, kind.orphans(store))
+    cgroup.destroy(cgroup.parent(store.uuid))
+    assert.same({}, cgroup.list(cgroup.parent(store.uuid)))
+  end)
+
   it("gives up on waiting, naming who is left", function()
     local p <close> = process.spawn { "sleep", "1000", cgroup = group }
     local _, err = try(group.wait, group, 0.01)
