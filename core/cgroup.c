@@ -77,8 +77,7 @@ const char *const *mp_cgroup_paths(const mp_cgroup *group) {
   return group->paths;
 }
 
-/* -- Making -------------------------------------------------------------------------------------
- */
+/* -- Making ----------------------------------------------------------------------------------- */
 
 static int make_dirs_once(const mp_cgroup_dir *dir) {
   for (char *at = dir->path + strlen(dir->base) + 1;; at++) {
@@ -293,8 +292,7 @@ int mp_cgroup_open_procs(const mp_cgroup *group, int *fds, size_t *count, mp_err
   return 0;
 }
 
-/* -- Reading ------------------------------------------------------------------------------------
- */
+/* -- Reading ---------------------------------------------------------------------------------- */
 
 void mp_cgroup_read_usage_at(const char *const *paths, mp_cgroup_usage *usage) {
   memset(usage, 0xff, sizeof *usage); /* all unknown */

@@ -57,8 +57,7 @@ void mp_cgroup_v2_enable_(mp_cgroup_dir *dir, mp_cgroup_missing *reasons);
 void mp_cgroup_v1_read_(const char *path, mp_cgroup_usage *usage);
 void mp_cgroup_v2_read_(const char *path, mp_cgroup_usage *usage);
 
-/* -- Files --------------------------------------------------------------------------------------
- */
+/* -- Files ------------------------------------------------------------------------------------ */
 
 /* Reads dir/file whole. NULL with errno. The caller frees it. */
 char *mp_cgroup_read_(const char *dir, const char *file);

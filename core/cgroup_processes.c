@@ -161,8 +161,7 @@ int mp_cgroup_freeze(const mp_cgroup *group, bool frozen, mp_error *err) {
   return mp_error_hint(err, "this needs cgroup v2 (Linux 5.2), or the freezer of v1");
 }
 
-/* -- Removal ------------------------------------------------------------------------------------
- */
+/* -- Removal ---------------------------------------------------------------------------------- */
 
 static void remove_dir(const char *path, void *data) {
   int *errnum = data;

@@ -20,7 +20,7 @@
 typedef enum {
   RUNNING,
   EXITED, /* a zombie of ours: its exit is known, its outputs may still be open */
-  ENDED,  /* reaped */
+  ENDED,  /* reaped, or given up */
 } process_state;
 
 typedef struct wait_op wait_op;
@@ -46,8 +46,12 @@ struct mp_process {
   bool shared; /* in our own process group: never signal the group */
   bool detached;
   bool closed; /* by its owner */
+  bool lost;   /* someone else reaped it: the pid may be anybody's */
   uint64_t drain;
+  uint64_t give_up;
   mp_op *drain_timer;
+  mp_op *stuck_timer;
+  bool stuck;       /* given up: SIGKILL has not ended it */
   bool stopping;    /* mp_process_stop was called */
   uint64_t kill_at; /* mp_loop_now when the kill timer fires */
   mp_op *kill_timer;
@@ -63,50 +67,27 @@ static void unref(mp_process *self) {
     free(self);
 }
 
-/* -- Children that were let go -------------------------------------------------------------------
- */
-
-/* They outlive the loop, so no handle may watch them; what they leave is reaped at a later spawn,
- * or by init when we have gone. */
-typedef struct let_go let_go;
-struct let_go {
-  int pidfd;
-  let_go *next;
-};
-static let_go *all_let_go;
-
-static void remember(int pidfd) {
-  let_go *one = mp_alloc(sizeof *one);
-  *one = (let_go){.pidfd = pidfd, .next = all_let_go};
-  all_let_go = one;
-}
-
-static void reap_let_go(void) {
-  for (let_go **link = &all_let_go; *link;) {
-    let_go *one = *link;
-    siginfo_t info = {0};
-    if (waitid((idtype_t)P_PIDFD, (id_t)one->pidfd, &info, WEXITED | WNOHANG) == 0 &&
-        info.si_pid == 0) {
-      link = &one->next;
-      continue;
-    }
-    *link = one->next;
-    close(one->pidfd);
-    free(one);
-  }
-}
-
 static void poll_closed(uv_handle_t *handle) {
   mp_process *self = (mp_process *)handle;
-  if (self->state == ENDED)
+  if (self->state == ENDED && !self->stuck)
     close(self->pidfd);
   else
-    remember(self->pidfd);
+    mp_process_let_go_(self->pidfd);
   unref(self);
 }
 
-/* -- The end of a process -----------------------------------------------------------------------
- */
+/* -- The end of a process --------------------------------------------------------------------- */
+
+int mp_process_explain_stuck_(const mp_process *process, mp_error *err) {
+  if (!process->stuck)
+    return 0;
+  mp_error_set(err, MP_PROCESS, "stuck", "process %d does not end, not even by SIGKILL",
+               (int)process->pid);
+  return mp_error_hint(err,
+                       "it waits in the kernel, often for a disk or a network file system "
+                       "(/proc/%d/stack tells), or its cgroup is frozen",
+                       (int)process->pid);
+}
 
 static void answer(wait_op *waiter) {
   mp_process *self = waiter->process;
@@ -114,6 +95,8 @@ static void answer(wait_op *waiter) {
   if (waiter->cancelled || self->closed)
     mp_error_set(&err, MP_PROCESS, MP_CANCELLED, "waiting for process %d was cancelled",
                  (int)self->pid);
+  else if (self->stuck)
+    mp_process_explain_stuck_(self, &err);
   waiter->cb(waiter->data, err.domain ? NULL : &self->exit, err.domain ? &err : NULL);
   free(waiter);
 }
@@ -179,23 +162,40 @@ static void stop_timer(mp_op **timer) {
 
 /* Safe while the process has not been reaped: a zombie keeps its pid and its group's id. */
 static int send_signal(mp_process *self, int number) {
+  if (self->lost) {
+    errno = ESRCH;
+    return -1;
+  }
   return kill(self->shared ? self->pid : -self->pid, number);
+}
+
+/* No more will be heard of it from here on. */
+static void leave(mp_process *self) {
+  self->state = ENDED;
+  stop_timer(&self->drain_timer);
+  stop_timer(&self->kill_timer);
+  stop_timer(&self->stuck_timer);
+  uv_close((uv_handle_t *)&self->poll, poll_closed);
 }
 
 static void reap(mp_process *self) {
   siginfo_t info;
   struct rusage usage = {0};
-  if (wait_for(self, &info, 0, &usage) == 0) {
+  if (wait_for(self, &info, 0, &usage) == 0)
     self->exit.cpu_ms = milliseconds(usage.ru_utime) + milliseconds(usage.ru_stime);
-  }
-  self->state = ENDED;
-  stop_timer(&self->drain_timer);
-  stop_timer(&self->kill_timer);
-  uv_close((uv_handle_t *)&self->poll, poll_closed);
+  leave(self);
 }
 
 static bool is_open(mp_stream *stream) {
   return stream && !mp_stream_hung_up(stream);
+}
+
+static void tell_end(mp_process *self) {
+  self->refs++;
+  if (self->on_ended)
+    self->on_ended(self->on_ended_data);
+  answer_waiters(self);
+  unref(self);
 }
 
 static void end(mp_process *self) {
@@ -203,11 +203,7 @@ static void end(mp_process *self) {
   if (self->stopping)
     send_signal(self, SIGKILL);
   reap(self);
-  self->refs++;
-  if (self->on_ended)
-    self->on_ended(self->on_ended_data);
-  answer_waiters(self);
-  unref(self);
+  tell_end(self);
 }
 
 static void end_if_drained(mp_process *self) {
@@ -219,14 +215,18 @@ static void output_ended(void *data) {
   end_if_drained(data);
 }
 
+static void finish_outputs(mp_process *self) {
+  if (self->out)
+    mp_stream_finish(self->out);
+  if (self->err)
+    mp_stream_finish(self->err);
+}
+
 static void drain_over(void *data, bool cancelled) {
   mp_process *self = data;
   if (!cancelled) {
     self->drain_timer = NULL;
-    if (self->out)
-      mp_stream_finish(self->out);
-    if (self->err)
-      mp_stream_finish(self->err);
+    finish_outputs(self);
     end(self);
   }
   unref(self);
@@ -253,12 +253,14 @@ static void on_exit_event(uv_poll_t *poll, int status, int events) {
   (void)status;
   (void)events;
   /* Leaves the zombie, and with it the pid and the group's id, until the process has ended. */
-  if (wait_for(self, &info, WNOWAIT, NULL) < 0)
-    info.si_code = CLD_EXITED, info.si_status = -1; /* ECHILD: reaped behind our back */
-  else if (info.si_pid == 0)
+  self->lost = wait_for(self, &info, WNOWAIT, NULL) < 0;
+  if (!self->lost && info.si_pid == 0)
     return;
+  if (self->lost)
+    info = (siginfo_t){.si_code = CLD_EXITED, .si_status = -1};
   record_exit(self, &info);
   self->state = EXITED;
+  stop_timer(&self->stuck_timer);
   uv_poll_stop(poll);
   self->refs++;
   end_if_drained(self);
@@ -267,8 +269,7 @@ static void on_exit_event(uv_poll_t *poll, int status, int events) {
   unref(self);
 }
 
-/* -- Starting -----------------------------------------------------------------------------------
- */
+/* -- Starting --------------------------------------------------------------------------------- */
 
 /* With SIGCHLD ignored, which a parent may have left to us, the kernel throws exit codes away. */
 static void heed_children(void) {
@@ -371,7 +372,7 @@ int mp_process_spawn(mp_loop *loop, const mp_process_options *options, mp_proces
                      mp_error *err) {
   mp_process_fds fds;
   heed_children();
-  reap_let_go();
+  mp_process_reap_let_go_();
   if (check_options(options, err) < 0 || mp_process_fds_open_(options, &fds, err) < 0)
     return -1;
   mp_process *self = mp_alloc(sizeof *self);
@@ -379,6 +380,7 @@ int mp_process_spawn(mp_loop *loop, const mp_process_options *options, mp_proces
   self->shared = options->scope == MP_SPAWN_SHARED;
   self->detached = options->detached;
   self->drain = options->drain ? options->drain : MP_PROCESS_DRAIN;
+  self->give_up = options->give_up ? options->give_up : MP_PROCESS_GIVE_UP;
   self->started = uv_hrtime();
   int rc = start_child(options, &fds, &self->pid, &self->pidfd, err);
   mp_process_fds_close_(&fds, rc < 0);
@@ -399,8 +401,7 @@ int mp_process_spawn(mp_loop *loop, const mp_process_options *options, mp_proces
   return 0;
 }
 
-/* -- The rest of the interface ------------------------------------------------------------------
- */
+/* -- The rest of the interface ---------------------------------------------------------------- */
 
 pid_t mp_process_pid(const mp_process *process) {
   return process->pid;
@@ -462,11 +463,34 @@ int mp_process_signal(mp_process *process, int number, mp_error *err) {
   return 0;
 }
 
+/* Whatever waits for it must not wait with it: a process can be beyond SIGKILL as long as a disk or
+ * a file server does not answer, or its cgroup is frozen. */
+static void stuck_for_long(void *data, bool cancelled) {
+  mp_process *self = data;
+  if (!cancelled && self->state == RUNNING) {
+    self->stuck_timer = NULL;
+    self->stuck = true;
+    self->exit = (mp_process_exit){.code = -1, .wall_ms = (uv_hrtime() - self->started) / 1000000};
+    finish_outputs(self);
+    leave(self);
+    tell_end(self);
+  }
+  unref(self);
+}
+
+static void kill_for_good(mp_process *self) {
+  send_signal(self, SIGKILL);
+  if (self->state != RUNNING || self->stuck_timer)
+    return;
+  self->refs++;
+  self->stuck_timer = mp_timer_start(self->loop, self->give_up, stuck_for_long, self);
+}
+
 static void grace_over(void *data, bool cancelled) {
   mp_process *self = data;
   if (!cancelled) {
     self->kill_timer = NULL;
-    send_signal(self, SIGKILL);
+    kill_for_good(self);
   }
   unref(self);
 }
@@ -508,7 +532,7 @@ void mp_process_close(mp_process *process) {
     answer_later(process);
   stop_timer(&process->kill_timer);
   if (process->state != ENDED && !process->detached)
-    send_signal(process, SIGKILL);
+    kill_for_good(process);
   if (process->state == EXITED)
     end(process);
   else if (process->state == RUNNING && process->detached)

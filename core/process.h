@@ -6,7 +6,8 @@
  *
  * A process has ended when its exit is known and its piped outputs have been closed by everyone. A
  * descendant that keeps them open does not hold us up for ever: `drain` milliseconds after the
- * exit, what is in the pipes then is the last that is read.
+ * exit, what is in the pipes then is the last that is read. And a process that even SIGKILL has not
+ * ended after `give_up` milliseconds is let go, with the error code "stuck".
  *
  * Everything runs on the loop's thread. Error domain: "process". */
 #ifndef MP_CORE_PROCESS_H
@@ -33,7 +34,9 @@ typedef struct {
   int fd;           /* MP_STDIO_FD */
 } mp_stdio;
 
-#define MP_PROCESS_DRAIN 1000 /* the default for `drain`, in milliseconds */
+/* The defaults of `drain` and `give_up`, in milliseconds. */
+#define MP_PROCESS_DRAIN 1000
+#define MP_PROCESS_GIVE_UP 10000
 
 /* Borrowed for the length of the call. Zero is the default for everything but argv. */
 typedef struct {
@@ -51,6 +54,7 @@ typedef struct {
   /* Outlives us: no death signal, and mp_process_close lets it go. */
   bool detached;
   uint64_t drain;     /* milliseconds; 0: MP_PROCESS_DRAIN */
+  uint64_t give_up;   /* milliseconds after SIGKILL; 0: MP_PROCESS_GIVE_UP */
   const int *cgroups; /* open cgroup.procs files to enter (mp_cgroup_open_procs) */
   size_t cgroup_count;
   int netns;
@@ -107,8 +111,7 @@ int mp_process_resize(mp_process *process, unsigned short rows, unsigned short c
  * invalid on return. Accepts NULL. */
 void mp_process_close(mp_process *process);
 
-/* -- From start to end in one call ---------------------------------------------------------------
- */
+/* -- From start to end in one call ------------------------------------------------------------ */
 
 typedef struct {
   mp_process_options spawn; /* outputs that are pipes are captured; a piped stdin gets `input` */
@@ -128,7 +131,8 @@ typedef struct {
 } mp_process_result;
 
 /* result: always there, also beside an error (MP_TIMEOUT, MP_LIMIT, MP_CANCELLED), for its output
- * and exit. An exit code other than 0 is no error here. */
+ * and exit. An exit code other than 0 is no error here. What could not even be killed is the
+ * error's cause, with code "stuck". */
 typedef void (*mp_process_run_cb)(void *data, mp_process_result *result, const mp_error *err);
 int mp_process_run(mp_loop *loop, const mp_process_run_options *options, mp_process_run_cb cb,
                    void *data, mp_op **op, mp_error *err);

@@ -22,6 +22,15 @@ void mp_process_fds_close_(mp_process_fds *fds, bool all);
 
 int mp_process_resize_fd_(int fd, unsigned short rows, unsigned short columns);
 
+/* Takes over a pidfd whose process is left to itself. */
+void mp_process_let_go_(int pidfd);
+
+/* Reaps those of them that have ended. */
+void mp_process_reap_let_go_(void);
+
+/* 0 when it has ended as processes do; else -1 and why not. */
+int mp_process_explain_stuck_(const mp_process *process, mp_error *err);
+
 /* Called once, instead of waiters, when the process has ended; it may close the process. */
 void mp_process_on_ended_(mp_process *process, void (*on_ended)(void *data), void *data);
 

@@ -33,7 +33,19 @@ static void unref(run *self) {
   free(self);
 }
 
+/* Only what was stopped can turn out to be stuck, so there is an error already. */
+static void add_stuck(run *self) {
+  mp_error stuck = MP_ERROR_INIT;
+  if (mp_process_explain_stuck_(self->process, &stuck) == 0)
+    return;
+  free(self->err.hint);
+  self->err.hint = mp_strdup(stuck.hint);
+  self->err.cause = mp_alloc(sizeof stuck);
+  *self->err.cause = stuck;
+}
+
 static void finish(run *self) {
+  add_stuck(self);
   self->result.exit = *mp_process_exited(self->process);
   mp_process_close(self->process);
   self->process = NULL;

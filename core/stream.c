@@ -54,8 +54,7 @@ int mp_stream_fd(const mp_stream *stream) {
   return fd;
 }
 
-/* -- Reading ------------------------------------------------------------------------------------
- */
+/* -- Reading ---------------------------------------------------------------------------------- */
 
 static void turn(mp_stream *stream);
 
@@ -362,8 +361,7 @@ void mp_stream_on_end(mp_stream *stream, void (*on_end)(void *data), void *data)
   stream->on_end_data = data;
 }
 
-/* -- Closing ------------------------------------------------------------------------------------
- */
+/* -- Closing ---------------------------------------------------------------------------------- */
 
 static void closed(uv_handle_t *handle) {
   mp_stream *stream = (mp_stream *)handle;

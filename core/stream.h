@@ -28,7 +28,7 @@ int mp_stream_fd(const mp_stream *stream);
  * stream is invalid on return. Accepts NULL. */
 void mp_stream_close(mp_stream *stream);
 
-/* -- Reading: one operation at a time; a second is refused with code "busy". ------------------- */
+/* -- Reading: one operation at a time; a second is refused with code "busy". ------------------ */
 
 /* bytes: valid until the callback returns. NULL without an error is the end of the stream.
  * A line comes without its "\n" or "\r\n"; a last one without newline counts. */
@@ -77,8 +77,7 @@ bool mp_stream_hung_up(mp_stream *stream);
 /* Called once, when the end of the stream (or an error) has been seen. One listener. */
 void mp_stream_on_end(mp_stream *stream, void (*on_end)(void *data), void *data);
 
-/* -- Writing ------------------------------------------------------------------------------------
- */
+/* -- Writing ---------------------------------------------------------------------------------- */
 
 typedef void (*mp_stream_write_cb)(void *data, const mp_error *err);
 
@@ -91,8 +90,7 @@ int mp_stream_write(mp_stream *stream, const void *bytes, size_t len, mp_stream_
  * terminal gets its end-of-file character. May be repeated. */
 void mp_stream_end(mp_stream *stream);
 
-/* -- Connecting ---------------------------------------------------------------------------------
- */
+/* -- Connecting ------------------------------------------------------------------------------- */
 
 /* Either a Unix socket's path or a host (name or address) and port. Borrowed. */
 typedef struct {
@@ -113,8 +111,7 @@ int mp_stream_connect(mp_loop *loop, const mp_stream_address *address, uint64_t 
 /* A Unix socket's path fits into sockaddr_un, or an error with a hint. */
 int mp_stream_check_path(const char *path, mp_error *err);
 
-/* -- Listening ----------------------------------------------------------------------------------
- */
+/* -- Listening -------------------------------------------------------------------------------- */
 
 typedef struct mp_listener mp_listener;
 

@@ -48,8 +48,7 @@ static int cgroup_gc(lua_State *L) {
   return 0;
 }
 
-/* -- Limits -------------------------------------------------------------------------------------
- */
+/* -- Limits ----------------------------------------------------------------------------------- */
 
 static uint64_t count_field(lua_State *L, int index, const char *name) {
   if (lua_getfield(L, index, name) != LUA_TNIL &&
@@ -139,8 +138,7 @@ static int cgroup_set(lua_State *L) {
   return 1;
 }
 
-/* -- Reading ------------------------------------------------------------------------------------
- */
+/* -- Reading ---------------------------------------------------------------------------------- */
 
 static int cgroup_name(lua_State *L) {
   lua_pushstring(L, mp_cgroup_name(check_object(L)->group));
@@ -194,8 +192,7 @@ static int cgroup_processes(lua_State *L) {
   return 1;
 }
 
-/* -- Acting -------------------------------------------------------------------------------------
- */
+/* -- Acting ----------------------------------------------------------------------------------- */
 
 static int cgroup_signal(lua_State *L) {
   mp_error err = MP_ERROR_INIT;

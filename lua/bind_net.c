@@ -19,8 +19,7 @@
 
 #define LISTENER_METATABLE "moonport.net.listener"
 
-/* -- Addresses ----------------------------------------------------------------------------------
- */
+/* -- Addresses -------------------------------------------------------------------------------- */
 
 static const char *text_field(lua_State *L, const char *name) {
   size_t len;
@@ -61,8 +60,7 @@ static void check_names(lua_State *L, const char *call, const char *const *known
   }
 }
 
-/* -- Connecting ---------------------------------------------------------------------------------
- */
+/* -- Connecting ------------------------------------------------------------------------------- */
 
 typedef struct {
   mp_wait wait;
@@ -128,8 +126,7 @@ static int l_connect(lua_State *L) {
   return mp_wait_yield(L, &self->wait);
 }
 
-/* -- Listening ----------------------------------------------------------------------------------
- */
+/* -- Listening -------------------------------------------------------------------------------- */
 
 typedef struct {
   mp_listener *listener; /* NULL once it is closed */

@@ -18,8 +18,7 @@
 #define DEFAULT_GRACE 5000
 #define KEEP ((size_t)1024 * 1024) /* of an output that nobody reads, while waiting for the end */
 
-/* -- Results ------------------------------------------------------------------------------------
- */
+/* -- Results ---------------------------------------------------------------------------------- */
 
 static void push_signal(lua_State *L, int number) {
   const char *name = mp_sys_signal_name(number);
@@ -63,8 +62,7 @@ static int take_user(mp_process_call *call, mp_user *found, const mp_error *err,
   return 0;
 }
 
-/* -- run ----------------------------------------------------------------------------------------
- */
+/* -- run -------------------------------------------------------------------------------------- */
 
 typedef struct {
   mp_wait wait;
@@ -157,8 +155,7 @@ static int l_run(lua_State *L) {
   return mp_wait_yield(L, &self->wait);
 }
 
-/* -- The handle ---------------------------------------------------------------------------------
- */
+/* -- The handle ------------------------------------------------------------------------------- */
 
 enum { UV_STDIN = 1, UV_STDOUT, UV_STDERR, UV_LAST = UV_STDERR };
 
@@ -275,8 +272,7 @@ static int process_close_stdin(lua_State *L) {
   return mp_lua_stream_shutdown(L);
 }
 
-/* -- Its end ------------------------------------------------------------------------------------
- */
+/* -- Its end ---------------------------------------------------------------------------------- */
 
 typedef struct {
   mp_wait wait;
@@ -386,8 +382,7 @@ static int process_end_of_scope(lua_State *L) {
   return wait_for_end(L, self, "process:close", stopped_to_close);
 }
 
-/* -- Its fields ---------------------------------------------------------------------------------
- */
+/* -- Its fields ------------------------------------------------------------------------------- */
 
 static int push_stream(lua_State *L, int slot) {
   lua_getiuservalue(L, 1, slot);

@@ -35,8 +35,7 @@ struct watcher {
   bool closed;
 };
 
-/* -- What a signal did before, to be put back ----------------------------------------------------
- */
+/* -- What a signal did before, to be put back ------------------------------------------------- */
 
 static struct {
   unsigned watchers;
@@ -53,8 +52,7 @@ static void put_back(int number) {
     sigaction(number, &dispositions[number].before, NULL);
 }
 
-/* -- Watching -----------------------------------------------------------------------------------
- */
+/* -- Watching --------------------------------------------------------------------------------- */
 
 static int take(watcher *self) {
   for (size_t i = 0; i < self->count; i++) {
@@ -123,8 +121,7 @@ static int signals_close(lua_State *L) {
   return 0;
 }
 
-/* -- Waiting ------------------------------------------------------------------------------------
- */
+/* -- Waiting ---------------------------------------------------------------------------------- */
 
 static int signal_finish(lua_State *L, mp_wait *wait) {
   watcher *self = ((signal_wait *)wait)->owner;
@@ -164,8 +161,7 @@ static int signals_wait(lua_State *L) {
   return mp_wait_yield(L, &wait->wait);
 }
 
-/* -- Making -------------------------------------------------------------------------------------
- */
+/* -- Making ----------------------------------------------------------------------------------- */
 
 /* Those that end the program come as a cancel to every task, so that all clean up; the others here
  * cannot be caught, or mean that the program is broken. */

@@ -28,8 +28,7 @@ static size_t check_size(lua_State *L, int index, lua_Integer by_default) {
   return (size_t)size;
 }
 
-/* -- Reading ------------------------------------------------------------------------------------
- */
+/* -- Reading ---------------------------------------------------------------------------------- */
 
 typedef struct {
   mp_wait wait;
@@ -120,8 +119,7 @@ int mp_lua_stream_lines(lua_State *L) {
   return 1;
 }
 
-/* -- Writing ------------------------------------------------------------------------------------
- */
+/* -- Writing ---------------------------------------------------------------------------------- */
 
 static void write_done(void *data, const mp_error *err) {
   mp_wait *wait = data;
@@ -154,8 +152,7 @@ int mp_lua_stream_shutdown(lua_State *L) {
   return 0;
 }
 
-/* -- The object ---------------------------------------------------------------------------------
- */
+/* -- The object ------------------------------------------------------------------------------- */
 
 /* Closing what was closed is fine, so that `<close>` and an explicit close go together. */
 static int stream_close(lua_State *L) {

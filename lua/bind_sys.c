@@ -15,8 +15,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-/* -- Signals and identities ---------------------------------------------------------------------
- */
+/* -- Signals and identities ------------------------------------------------------------------- */
 
 int mp_lua_check_signal(lua_State *L, int index, int by_default) {
   if (lua_isnoneornil(L, index) && by_default)
@@ -88,8 +87,7 @@ static int l_signal(lua_State *L) {
   return 1;
 }
 
-/* -- Facts --------------------------------------------------------------------------------------
- */
+/* -- Facts ------------------------------------------------------------------------------------ */
 
 static void set_text(lua_State *L, const char *name, const char *value) {
   lua_pushstring(L, value);
@@ -224,7 +222,7 @@ static int l_has_capability(lua_State *L) {
   int number = mp_sys_capability_number(name);
   if (number < 0)
     return mp_bad_argument(L, "there is no capability `%s`; see capabilities(7)", name);
-  lua_pushboolean(L, our_capabilities(L) >> number & 1);
+  lua_pushboolean(L, (our_capabilities(L) >> number & 1) != 0);
   return 1;
 }
 

@@ -103,8 +103,7 @@ static uint64_t time_option(reader *in, const char *name) {
   return seconds > 0 && seconds < 0.001 ? 1 : (uint64_t)(seconds * 1000);
 }
 
-/* -- The program --------------------------------------------------------------------------------
- */
+/* -- The program ------------------------------------------------------------------------------ */
 
 static void read_argv(reader *in) {
   lua_State *L = in->L;
@@ -130,8 +129,7 @@ static void read_argv(reader *in) {
   in->to->run.spawn.argv = argv;
 }
 
-/* -- The environment ----------------------------------------------------------------------------
- */
+/* -- The environment -------------------------------------------------------------------------- */
 
 static void check_variable_name(reader *in, const char *name, size_t len) {
   if (len == 0 || memchr(name, '=', len) || memchr(name, '\0', len))
@@ -214,8 +212,7 @@ static void read_env(reader *in) {
   lua_pop(L, 1);
 }
 
-/* -- Standard descriptors -----------------------------------------------------------------------
- */
+/* -- Standard descriptors --------------------------------------------------------------------- */
 
 static mp_stdio read_file_stdio(reader *in, const char *name) {
   lua_State *L = in->L;
@@ -317,8 +314,7 @@ static void read_pty(reader *in) {
                     in->call);
 }
 
-/* -- Where and as whom --------------------------------------------------------------------------
- */
+/* -- Where and as whom ------------------------------------------------------------------------ */
 
 static void read_user(reader *in) {
   in->to->user_name = text_option(in, "user");
@@ -389,8 +385,7 @@ static void read_rlimits(reader *in) {
   lua_pop(L, 1);
 }
 
-/* -- All of it ----------------------------------------------------------------------------------
- */
+/* -- All of it -------------------------------------------------------------------------------- */
 
 static const char *const common[] = {"env",     "clean_env",  "cwd",   "user",  "group",  "stdin",
                                      "stdout",  "stderr",     "pty",   "drain", "cgroup", "netns",

@@ -1,4 +1,5 @@
 local errors = require "moonport.errors"
+local fs = require "moonport.fs"
 local process = require "moonport.process"
 local secret = require "moonport.core.secret"
 local sys = require "moonport.sys"
@@ -10,11 +11,7 @@ local function read_file(path)
 end
 
 local function fds()
-  local count = 0
-  for _ in process.run({ "ls", ("/proc/%d/fd"):format(sys.pid()) }).stdout:gmatch("\n") do
-    count = count + 1
-  end
-  return count
+  return #fs.list "/proc/self/fd"
 end
 
 -- SIGKILL takes a moment where nobody waits for the process.

@@ -406,6 +406,48 @@ static void a_child_enters_before_it_executes(void **state) {
   mp_loop_close(&loop);
 }
 
+static void on_waited(void *data, const mp_process_exit *exit, const mp_error *err) {
+  assert_null(exit);
+  mp_error_copy(data, err);
+}
+
+/* The freezer of v1 holds even SIGKILL back, as a file server that does not answer would. */
+static void a_process_beyond_sigkill_is_given_up(void **state) {
+  fixture *self = *state;
+  mp_loop loop;
+  mp_process *process;
+  mp_op *op;
+  int fds[MP_CGROUP_FDS_MAX];
+  size_t count;
+  create(self, NULL);
+  mp_auto_free char *freezer = mp_sprintf("/sys/fs/cgroup/freezer/%s/freezer.state", self->name);
+  int fd = open(freezer, O_WRONLY | O_CLOEXEC);
+  if (fd < 0) {
+    assert_int_equal(mp_cgroup_mode(), MP_CGROUP_V2); /* whose freezer lets it through */
+    return;
+  }
+  assert_int_equal(mp_loop_init(&loop, &self->err), 0);
+  assert_int_equal(mp_cgroup_open_procs(self->group, fds, &count, &self->err), 0);
+  const mp_process_options options = {.argv = (const char *const[]){"/bin/sleep", "1000", NULL},
+                                      .cgroups = fds,
+                                      .cgroup_count = count,
+                                      .give_up = 20};
+  assert_int_equal(mp_process_spawn(&loop, &options, &process, &self->err), 0);
+  while (count > 0)
+    close(fds[--count]);
+  assert_int_equal(write(fd, "FROZEN", 6), 6);
+  mp_process_stop(process, 10);
+  assert_int_equal(mp_process_wait(process, 0, on_waited, &self->err, &op, &self->err), 0);
+  mp_loop_run(&loop);
+  assert_string_equal(self->err.code, "stuck");
+  mp_error_reset(&self->err);
+  mp_process_close(process);
+  mp_loop_close(&loop);
+  assert_int_equal(write(fd, "THAWED", 6), 6);
+  close(fd);
+  wait_until_empty(self->group, 0, &self->err);
+}
+
 /* Runs `body` as nobody, inside the group. */
 static int as_nobody(fixture *self, int (*body)(void)) {
   (void)self;
@@ -515,6 +557,7 @@ int main(void) {
       TEST(groups_are_listed_by_name_and_found_again),
       TEST(the_last_group_takes_its_parent_along),
       TEST(a_child_enters_before_it_executes),
+      TEST(a_process_beyond_sigkill_is_given_up),
       TEST(a_delegated_subtree_is_enough),
       TEST(a_delegated_subtree_with_a_leaf_of_our_own_has_limits),
   };
