@@ -181,6 +181,25 @@ describe("fs", function()
     assert.equal("true", text)
   end)
 
+  it("refuses every writer while nothing may be changed, and no reader", function()
+    fs.write(dir .. "/file", "x")
+    local path, other = dir .. "/file", dir .. "/other"
+    local writers = {
+      append = { path, "x" }, chmod = { path, "0644" }, chown = { path, 0 }, copy = { path, other },
+      mkdirs = { other }, remove = { path }, remove_tree = { path }, rename = { path, other },
+      symlink = { path, other }, temp_dir = {}, temp_file = {}, write = { path, "y" },
+    }
+    for name, arguments in pairs(writers) do
+      local err = failure(task.read_only, function() fs[name](table.unpack(arguments)) end)
+      assert.equal("gate", err.kind, name)
+      assert.matches("fs." .. name, err.message, 1, true)
+    end
+    assert.equal("x", task.read_only(function()
+      assert.is_true(fs.exists(path) and #fs.list(dir) == 1 and fs.stat(path).size == 1)
+      return fs.read(path)
+    end))
+  end)
+
   it("knows paths as text", function()
     assert.equal("a/b/c", fs.join("a", "b/", "c"))
     assert.equal("/c", fs.join("a", "/c"))
