@@ -37,7 +37,9 @@
 #define MP_HTTP_MAX_BODY (256ull << 20)  /* default limit of a body that is held whole */
 #define MP_HTTP_BUFFER (1u << 20)        /* default bytes held for a slow reader */
 #define MP_HTTP_CONNECT_TIMEOUT_MS 10000 /* default */
-#define MP_HTTP_REDIRECTS 10             /* default for GET, HEAD and OPTIONS */
+#define MP_HTTP_IDLE_TIMEOUT_MS 60000    /* default */
+#define MP_HTTP_DEFAULT UINT64_MAX
+#define MP_HTTP_REDIRECTS 10 /* default for GET, HEAD and OPTIONS */
 
 typedef struct {
   const char *name;
@@ -98,7 +100,8 @@ typedef struct {
 
   uint64_t connect_timeout_ms; /* 0: none */
   uint64_t timeout_ms;         /* of the whole exchange; 0: none */
-  uint64_t idle_timeout_ms;    /* without a byte in or out; not while we hold it up; 0: none */
+  uint64_t idle_timeout_ms;    /* without a byte in or out; not while we hold it up; 0: none;
+                                  MP_HTTP_DEFAULT: MP_HTTP_IDLE_TIMEOUT_MS unless streamed */
 
   const char *unix_socket; /* path to connect to instead of the URL's host */
   const char *proxy; /* URL; NULL: as the environment says, but never for loopback; "": none */
@@ -107,7 +110,8 @@ typedef struct {
 
 #define MP_HTTP_OPTIONS_INIT                                                                       \
   (mp_http_options) {                                                                              \
-    .body_size = -1, .redirects = -1, .connect_timeout_ms = MP_HTTP_CONNECT_TIMEOUT_MS             \
+    .body_size = -1, .redirects = -1, .connect_timeout_ms = MP_HTTP_CONNECT_TIMEOUT_MS,            \
+    .idle_timeout_ms = MP_HTTP_DEFAULT                                                             \
   }
 
 /* Copies options with everything they point to; the copy is wiped when it is freed. */

@@ -298,6 +298,8 @@ static void ask(download *self) {
   request.stream = true;
   request.max_body = 0;
   request.compressed = false;
+  if (request.idle_timeout_ms == MP_HTTP_DEFAULT)
+    request.idle_timeout_ms = MP_HTTP_IDLE_TIMEOUT_MS;
   request.headers = headers;
   request.header_count = count;
   int rc = mp_http_start(self->loop, &request, &self->http, &self->error);

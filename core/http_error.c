@@ -81,17 +81,17 @@ static const char *words(mp_http *http, CURLcode rc) {
 
 static void fail_connect(mp_http *http) {
   int reason = (int)small_number(http, CURLINFO_OS_ERRNO);
-  const char *place = http->unix_socket ? http->unix_socket : "that address";
   if (reason == 0) {
     mp_http_fail(http, "connect", "could not connect: %s", words(http, CURLE_COULDNT_CONNECT));
     return;
   }
-  mp_auto_error mp_error cause = MP_ERROR_INIT;
-  mp_error_errno(&cause, "http", reason, "connect");
-  mp_http_fail(http, "connect", "could not connect to %s%s%s: %s", http->unix_socket ? "`" : "",
-               place, http->unix_socket ? "`" : "", strerror(reason));
+  if (http->unix_socket)
+    mp_http_fail(http, "connect", "could not connect to `%s`: %s", http->unix_socket,
+                 strerror(reason));
+  else
+    mp_http_fail(http, "connect", "could not connect: %s", strerror(reason));
   http->error.cause = mp_alloc(sizeof(mp_error));
-  mp_error_move(http->error.cause, &cause);
+  mp_error_errno(http->error.cause, "http", reason, "connect(2)");
   if (reason == ECONNREFUSED || reason == ENOENT)
     mp_error_hint(&http->error, "nothing is listening there; is the service running?");
   else if (reason == EACCES || reason == EPERM)

@@ -52,6 +52,8 @@ static void detach(mp_http *http) {
   mp_http_hub *hub = http->hub;
   mp_http_easy *easy = mp_steal(http->easy);
   TAILQ_REMOVE(&hub->active, http, active_link);
+  if (TAILQ_EMPTY(&hub->active))
+    uv_timer_stop(&hub->sweep); /* or it would keep the loop running */
   hub->api->multi_remove_handle(hub->multi, easy->curl);
   mp_http_easy_give(hub, easy);
   forget_request(http);
@@ -101,6 +103,8 @@ static mp_http *make(mp_http_hub *hub, const mp_http_options *options) {
     http->max_body = http->stream ? UINT64_MAX : MP_HTTP_MAX_BODY;
   http->buffer = options->buffer ? options->buffer : MP_HTTP_BUFFER;
   http->idle_ms = options->idle_timeout_ms;
+  if (http->idle_ms == MP_HTTP_DEFAULT)
+    http->idle_ms = http->stream ? 0 : MP_HTTP_IDLE_TIMEOUT_MS;
   http->timeout_ms = options->timeout_ms;
   http->connect_timeout_ms = options->connect_timeout_ms;
   return http;
