@@ -3,6 +3,8 @@
 #include "bind_cgroup.h"
 #include "bind_clock.h"
 #include "bind_crypto.h"
+#include "bind_http.h"
+#include "bind_store.h"
 #include "bind_failpoint.h"
 #include "bind_readline.h"
 #include "bind_terminal.h"
@@ -27,6 +29,7 @@ const luaL_Reg mp_c_modules[] = {
     {"crypto", luaopen_moonport_crypto},
     {"errors", luaopen_moonport_errors},
     {"fs", luaopen_moonport_fs},
+    {"http", luaopen_moonport_http},
     {"json", luaopen_moonport_json},
 #ifdef MP_FAILPOINTS
     {"failpoint", luaopen_moonport_failpoint},

@@ -1,0 +1,257 @@
+#include "http_reads.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <yajl/yajl_parse.h>
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+/* ---- JSON-RPC ------------------------------------------------------------------------------- */
+
+/* Methods of Ethereum and Substrate nodes that change nothing, neither on the chain nor in the
+ * node. Sorted. */
+static const char *const reading_calls[] = {
+    "chain_getBlock",
+    "chain_getBlockHash",
+    "chain_getFinalizedHead",
+    "chain_getHeader",
+    "eth_accounts",
+    "eth_blockNumber",
+    "eth_call",
+    "eth_chainId",
+    "eth_coinbase",
+    "eth_createAccessList",
+    "eth_estimateGas",
+    "eth_feeHistory",
+    "eth_gasPrice",
+    "eth_getBalance",
+    "eth_getBlockByHash",
+    "eth_getBlockByNumber",
+    "eth_getBlockReceipts",
+    "eth_getBlockTransactionCountByHash",
+    "eth_getBlockTransactionCountByNumber",
+    "eth_getCode",
+    "eth_getLogs",
+    "eth_getProof",
+    "eth_getStorageAt",
+    "eth_getTransactionByBlockHashAndIndex",
+    "eth_getTransactionByBlockNumberAndIndex",
+    "eth_getTransactionByHash",
+    "eth_getTransactionCount",
+    "eth_getTransactionReceipt",
+    "eth_getUncleByBlockHashAndIndex",
+    "eth_getUncleByBlockNumberAndIndex",
+    "eth_getUncleCountByBlockHash",
+    "eth_getUncleCountByBlockNumber",
+    "eth_hashrate",
+    "eth_maxPriorityFeePerGas",
+    "eth_mining",
+    "eth_protocolVersion",
+    "eth_syncing",
+    "net_listening",
+    "net_peerCount",
+    "net_version",
+    "rpc_methods",
+    "rpc_modules",
+    "state_call",
+    "state_getKeysPaged",
+    "state_getMetadata",
+    "state_getRuntimeVersion",
+    "state_getStorage",
+    "system_chain",
+    "system_health",
+    "system_name",
+    "system_properties",
+    "system_syncState",
+    "system_version",
+    "txpool_content",
+    "txpool_inspect",
+    "txpool_status",
+    "web3_clientVersion",
+    "web3_sha3",
+};
+
+/* Follows the document down to the members of a call: the top-level object, or the objects of the
+ * top-level array. */
+typedef struct {
+  unsigned depth;
+  bool batch;      /* the top level is an array */
+  bool at_method;  /* the next value is a call's `method` */
+  unsigned calls;  /* objects at the level of calls */
+  unsigned reads;  /* of which this many have said so far that they read */
+  bool has_method; /* the present one has, and so may not say it again */
+} rpc;
+
+static bool in_call(const rpc *self) {
+  return self->depth == (self->batch ? 2 : 1);
+}
+
+static int compare_text(const void *key, const void *entry) {
+  return strcmp(key, *(const char *const *)entry);
+}
+
+static bool is_reading_call(const unsigned char *text, size_t len) {
+  char name[64];
+  if (len >= sizeof name)
+    return false;
+  memcpy(name, text, len);
+  name[len] = '\0';
+  return strlen(name) == len && bsearch(name, reading_calls, COUNT(reading_calls),
+                                        sizeof *reading_calls, compare_text) != NULL;
+}
+
+static int on_key(void *data, const unsigned char *text, size_t len) {
+  rpc *self = data;
+  self->at_method = in_call(self) && len == 6 && memcmp(text, "method", 6) == 0;
+  return 1;
+}
+
+/* Anything but one string in the list ends the parse, and with it the hope. */
+static int on_string(void *data, const unsigned char *text, size_t len) {
+  rpc *self = data;
+  if (!self->at_method)
+    return self->depth > 0;
+  self->at_method = false;
+  if (self->has_method || !is_reading_call(text, len))
+    return 0;
+  self->has_method = true;
+  self->reads++;
+  return 1;
+}
+
+static int on_scalar(rpc *self) {
+  return self->depth > (self->batch ? 1 : 0) && !self->at_method;
+}
+
+static int on_null(void *data) {
+  return on_scalar(data);
+}
+
+static int on_boolean(void *data, int value) {
+  (void)value;
+  return on_scalar(data);
+}
+
+static int on_number(void *data, const char *text, size_t len) {
+  (void)text, (void)len;
+  return on_scalar(data);
+}
+
+static int on_begin_map(void *data) {
+  rpc *self = data;
+  if (self->at_method)
+    return 0;
+  self->depth++;
+  if (in_call(self)) {
+    self->calls++;
+    self->has_method = false;
+  }
+  return 1;
+}
+
+static int on_begin_array(void *data) {
+  rpc *self = data;
+  if (self->at_method || (self->batch && self->depth == 1))
+    return 0;
+  self->batch |= self->depth == 0;
+  self->depth++;
+  return 1;
+}
+
+static int on_end(void *data) {
+  ((rpc *)data)->depth--;
+  return 1;
+}
+
+static bool is_reading_rpc(mp_http_bytes body) {
+  static const yajl_callbacks callbacks = {
+      .yajl_null = on_null,
+      .yajl_boolean = on_boolean,
+      .yajl_number = on_number,
+      .yajl_string = on_string,
+      .yajl_start_map = on_begin_map,
+      .yajl_map_key = on_key,
+      .yajl_end_map = on_end,
+      .yajl_start_array = on_begin_array,
+      .yajl_end_array = on_end,
+  };
+  rpc self = {0};
+  yajl_handle parser = yajl_alloc(&callbacks, NULL, &self);
+  bool whole = yajl_parse(parser, (const unsigned char *)body.data, body.len) == yajl_status_ok &&
+               yajl_complete_parse(parser) == yajl_status_ok;
+  yajl_free(parser);
+  return whole && self.calls > 0 && self.reads == self.calls;
+}
+
+/* ---- Kubernetes ----------------------------------------------------------------------------- */
+
+typedef struct {
+  const char *path, *query;
+  size_t path_len;
+} target;
+
+static target target_of(const char *url) {
+  const char *host = strstr(url, "://");
+  const char *path = host ? host + 3 + strcspn(host + 3, "/?#") : url;
+  size_t len = strcspn(path, "?#");
+  return (target){path, path[len] == '?' ? path + len + 1 : "", len};
+}
+
+static bool starts(const target *at, const char *prefix) {
+  size_t len = strlen(prefix);
+  return at->path_len >= len && memcmp(at->path, prefix, len) == 0;
+}
+
+static bool ends(const target *at, const char *suffix) {
+  size_t len = strlen(suffix);
+  return at->path_len >= len && memcmp(at->path + at->path_len - len, suffix, len) == 0;
+}
+
+/* A dot segment or an escape could make the server see another path than we do. */
+static bool is_plain(const target *at) {
+  return !memchr(at->path, '%', at->path_len) && !memmem(at->path, at->path_len, "/.", 2);
+}
+
+static bool is_dry_run(const target *at) {
+  unsigned all = 0;
+  if (!starts(at, "/api/") && !starts(at, "/apis/"))
+    return false;
+  for (const char *query = at->query; *query && *query != '#';) {
+    size_t len = strcspn(query, "&#");
+    if (len >= 7 && memcmp(query, "dryRun=", 7) == 0) {
+      if (len != 10 || memcmp(query + 7, "All", 3) != 0)
+        return false;
+      all++;
+    }
+    query += len + (query[len] == '&');
+  }
+  return all > 0;
+}
+
+static bool is_review(const target *at) {
+  static const char *const reviews[] = {"/selfsubjectaccessreviews", "/selfsubjectrulesreviews",
+                                        "/subjectaccessreviews", "/localsubjectaccessreviews",
+                                        "/selfsubjectreviews"};
+  if (!starts(at, "/apis/authorization.k8s.io/") && !starts(at, "/apis/authentication.k8s.io/"))
+    return false;
+  for (size_t i = 0; i < COUNT(reviews); i++) {
+    if (ends(at, reviews[i]))
+      return true;
+  }
+  return false;
+}
+
+/* ---- all of it ------------------------------------------------------------------------------ */
+
+bool mp_http_only_reads(const mp_http_options *options) {
+  const char *method = options->method ? options->method : "GET";
+  if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0 || strcmp(method, "OPTIONS") == 0)
+    return true;
+  if (!options->url)
+    return false;
+  target at = target_of(options->url);
+  bool posts = strcmp(method, "POST") == 0;
+  if (is_plain(&at) && (is_dry_run(&at) || (posts && is_review(&at))))
+    return true;
+  return posts && options->body_kind == MP_HTTP_BODY_MEMORY && is_reading_rpc(options->body);
+}
