@@ -189,6 +189,43 @@ static void an_unread_stream_stops_the_sender_and_is_not_idle(void **state) {
   mp_http_free(http);
 }
 
+/* On HTTP/2 both share one connection. */
+static void an_unread_stream_does_not_hold_up_its_neighbours(void **state) {
+  mp_http_options options = MP_HTTP_OPTIONS_INIT;
+  mp_error err = MP_ERROR_INIT;
+  mp_op *op;
+  options.url = tls("/big");
+  options.tls.ca_file = in_dir("ca.pem");
+  options.stream = true;
+  options.buffer = 50000;
+  mp_http *slow[3];
+  for (int i = 0; i < 3; i++)
+    slow[i] = fetch_ok(*state, &options, 200);
+  mp_http_options other = MP_HTTP_OPTIONS_INIT;
+  other.url = options.url;
+  other.tls.ca_file = options.tls.ca_file;
+  for (int i = 0; i < 3; i++) {
+    mp_http *http = fetch_ok(*state, &other, 200);
+    assert_int_equal(mp_http_response_of(http)->version, 20);
+    assert_true(mp_http_response_of(http)->reused);
+    assert_int_equal(mp_http_peek(http).len, 8 << 20);
+    mp_http_free(http);
+  }
+  for (int i = 2; i >= 0; i--) {
+    size_t got = 0;
+    while (!mp_http_ended(slow[i])) {
+      outcome read = {0};
+      assert_int_equal(mp_http_read(slow[i], note, &read, &op, &err), 0);
+      run_until(*state, &read);
+      assert_null(read.err.domain);
+      got += mp_http_peek(slow[i]).len;
+      mp_http_consume(slow[i], mp_http_peek(slow[i]).len);
+    }
+    assert_int_equal(got, 8 << 20);
+    mp_http_free(slow[i]);
+  }
+}
+
 static void bytes_before_a_failure_are_read_first(void **state) {
   mp_raw_server server;
   mp_error err = MP_ERROR_INIT;
@@ -356,6 +393,7 @@ int main(void) {
       http_test(a_connection_that_is_not_taken_runs_into_the_connect_timeout),
       http_test(a_slow_server_is_not_an_idle_one),
       http_test(an_unread_stream_stops_the_sender_and_is_not_idle),
+      http_test(an_unread_stream_does_not_hold_up_its_neighbours),
       http_test(bytes_before_a_failure_are_read_first),
       http_test(an_exchange_can_be_released_at_any_turn),
       http_test(cancelling_ends_the_wait_and_not_the_exchange),
