@@ -137,7 +137,7 @@ describe("process.run", function()
   end)
 
   it("stops after the timeout and keeps what was written", function()
-    local options = { "sh", "-c", "echo begun; exec sleep 1000", timeout = 0.3 }
+    local options = { "sh", "-c", "echo begun; exec sleep 1000", timeout = 0.5 }
     local _, err = try(process.run, options)
     assert.is_true(errors.is(err, "process", "timeout"))
     assert.equal("begun\n", err.stdout)
