@@ -3,10 +3,11 @@
 
 #include "bind_signals.h"
 #include "core/cgroup.h"
-#include "core/identity.h"
+#include "core/identity_wait.h"
 #include "core/sysinfo.h"
 #include "errors.h"
 #include "gate.h"
+#include "task.h"
 
 #include <errno.h>
 #include <lauxlib.h>
@@ -85,6 +86,30 @@ static int l_signal(lua_State *L) {
   mp_error_reset(&err);
   lua_pushboolean(L, rc == 0);
   return 1;
+}
+
+static void process_gone(void *data, bool cancelled) {
+  mp_wait *wait = data;
+  if (cancelled)
+    mp_wait_cancelled(wait);
+  mp_wait_done(wait);
+}
+
+static int no_results(lua_State *L, mp_wait *wait) {
+  (void)L;
+  (void)wait;
+  return 0;
+}
+
+/* wait_gone(identity) */
+static int l_wait_gone(lua_State *L) {
+  mp_identity who;
+  check_identity(L, 1, &who);
+  mp_wait *wait = mp_wait_new(L, sizeof *wait, "sys.wait_gone", no_results);
+  wait->op = mp_identity_wait_start(mp_loop_of(L), &who, process_gone, wait, &wait->error);
+  if (wait->op == NULL)
+    return mp_throw(L, &wait->error);
+  return mp_wait_yield(L, wait);
 }
 
 /* -- Facts ------------------------------------------------------------------------------------ */
@@ -228,6 +253,7 @@ static int l_has_capability(lua_State *L) {
 
 int luaopen_moonport_sys(lua_State *L) {
   static const luaL_Reg functions[] = {{"identity", l_identity},
+                                       {"wait_gone", l_wait_gone},
                                        {"is_alive", l_is_alive},
                                        {"signal", l_signal},
                                        {"signals", mp_lua_signals},

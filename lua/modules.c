@@ -8,6 +8,8 @@
 #include "bind_failpoint.h"
 #include "bind_readline.h"
 #include "bind_terminal.h"
+#include "bind_terminal.h"
+#include "bind_user.h"
 #include "bind_fs.h"
 #include "bind_json.h"
 #include "bind_net.h"
@@ -43,6 +45,7 @@ const luaL_Reg mp_c_modules[] = {
     {"store", luaopen_moonport_store},
     {"sys", luaopen_moonport_sys},
     {"task", luaopen_moonport_task},
+    {"user", luaopen_moonport_user},
     {"terminal", luaopen_moonport_terminal},
     {"yaml", luaopen_moonport_yaml},
     {NULL, NULL},

@@ -118,6 +118,19 @@ M.identity = core.identity
 -- @treturn boolean
 M.is_alive = core.is_alive
 
+--- Waits until the very process has ended; returns at once when it has already.
+-- @function wait_gone
+-- @tparam table identity
+M.wait_gone = core.wait_gone
+
+--- Looks up an account.
+-- @function user
+-- @tparam[opt] string name or decimal id; the account that moonport runs as when not given
+-- @tparam[opt] string group in place of the account's own
+-- @treturn table `name`, `uid`, `gid`, `groups` (ids, `gid` among them), `home`
+-- @raise {kind="user", code="unknown"}
+M.user = require("moonport.core.user").lookup
+
 --- Signals as a sequence. While the object is open they do not have their usual effect. SIGINT and
 -- SIGTERM cannot be had: they cancel the tasks.
 -- @function signals
