@@ -123,6 +123,9 @@ static bool push_module(lua_State *L, const char *name) {
 static int searcher(lua_State *L) {
   const char *name = luaL_checkstring(L, 1);
   if (!push_module(L, name)) {
+    /* The name is ours: nothing from the working directory may stand in. */
+    if (strncmp(name, "moonport.", 9) == 0)
+      return luaL_error(L, "module '%s' not found", name);
     lua_pushfstring(L, "no file '%s' in moonport", name);
     return 1;
   }
