@@ -85,7 +85,7 @@ function M.command(argv)
     refuse("secret.command wants the program and its arguments as a list")
   end
   local process = require "moonport.process"
-  local call = { stdin = "null", purpose = "credential", limit = LIMIT }
+  local call = { purpose = "credential", limit = LIMIT }
   table.move(argv, 1, #argv, 1, call)
   local result, err = try(process.run, call)
   if not result then refuse("the program that gives the secret failed", nil, err) end
