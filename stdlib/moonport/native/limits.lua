@@ -1,0 +1,98 @@
+--- The control group of a native service: its limits, and the way to end all its processes.
+-- @module moonport.native.limits
+
+local cgroup = require "moonport.cgroup"
+local errors = require "moonport.errors"
+
+local M = {}
+
+-- A process that SIGKILL does not end by then is stuck in the kernel.
+local KILL_SECONDS = 10
+
+--- Chooses the group's name, which carries the store's mark.
+-- @tparam context ctx
+-- @treturn table intent {group}
+-- @treturn table resources
+function M.allocate(ctx)
+  local name = ("moonport-%s/%s"):format(ctx.store:sub(1, 8), ctx.tag)
+  return { group = name }, { { "cgroup", { name = name } } }
+end
+
+local function wanted(ctx)
+  local limits = ctx.manifest.limits
+  return { memory = limits.memory, cpus = limits.cpus, pids = limits.pids }
+end
+
+--- Tells which limits would be set.
+-- @tparam context ctx
+-- @treturn {change,...}
+function M.plan(ctx)
+  local parts = {}
+  for _, name in ipairs { "memory", "cpus", "pids" } do
+    local value = wanted(ctx)[name]
+    if value then parts[#parts + 1] = ("%s %s"):format(name, value) end
+  end
+  local what = "control group " .. M.allocate(ctx).group
+  local to = #parts > 0 and table.concat(parts, ", ") or nil
+  return { { action = "create", what = what, to = to } }
+end
+
+-- A limit that was asked for and cannot be had is never passed over in silence.
+local function warn(ctx, problem)
+  local hint = problem.hint and (" (%s)"):format(problem.hint) or ""
+  ctx:warn("%s%s", problem.message, hint)
+end
+
+--- Makes the group and sets the limits. Where there can be none, the service runs without, and the
+-- operator is told of each limit that does not hold.
+-- @tparam context ctx
+-- @tparam table intent
+-- @treturn table {paths, missing}; no paths where there is no group
+function M.make(ctx, intent)
+  local limits = wanted(ctx)
+  local group, missing = try(cgroup.create, intent.group, limits, { partial = true })
+  if not group then
+    if not errors.is(missing, "cgroup") then error(missing, 0) end
+    if next(limits) then warn(ctx, missing) end
+    return { paths = {}, missing = { missing.message } }
+  end
+  local messages = {}
+  for _, problem in pairs(missing) do
+    warn(ctx, problem)
+    messages[#messages + 1] = problem.message
+  end
+  return { paths = group:paths(), missing = messages }
+end
+
+--- The group, for entering and measuring.
+-- @tparam table|nil intent
+-- @treturn Cgroup|nil nil when there is none
+function M.group(intent)
+  return intent and cgroup.open(intent.group)
+end
+
+--- Ends whatever still runs in the group, and waits until it has.
+-- @tparam table|nil intent
+function M.kill(intent)
+  local group = M.group(intent)
+  if not group then return end
+  group:signal("KILL")
+  group:wait(KILL_SECONDS)
+end
+
+--- Removes the group with whatever still runs in it.
+-- @tparam context _
+-- @tparam table intent
+function M.remove(_, intent)
+  cgroup.destroy(intent.group)
+end
+
+--- What the group uses now.
+-- @tparam table|nil intent
+-- @treturn table {memory, memory_peak, oom_kills, pids, cpu}; empty when nothing is known
+function M.usage(intent)
+  local group = M.group(intent)
+  return group and group:usage() or {}
+end
+
+return M

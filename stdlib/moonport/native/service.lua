@@ -1,0 +1,371 @@
+--- A native service under its supervisor: starting, stopping, asking.
+-- @module moonport.native.service
+
+local account = require "moonport.native.account"
+local contract = require "moonport.contract"
+local errors = require "moonport.errors"
+local fs = require "moonport.fs"
+local limits = require "moonport.native.limits"
+local logs = require "moonport.logs"
+local process = require "moonport.process"
+local program = require "moonport.native.program"
+local ready = require "moonport.ready"
+local secret = require "moonport.secret"
+local shim = require "moonport.shim"
+local storage = require "moonport.native.storage"
+local task = require "moonport.task"
+
+local M = {
+  --- The name of the supervisor's socket in the deployment's runtime directory.
+  SOCKET = "shim.sock",
+}
+
+local PRIVATE = 448 -- 0700
+local DIAGNOSIS_LINES = 20
+
+-- What the service is given.
+
+local function registration_output(ctx)
+  return ctx.manifest.registration and fs.join(ctx.intents.storage.data, "registration.json")
+end
+
+local function environment(ctx)
+  local env = contract.environment(ctx.manifest, {
+    data_dir = ctx.intents.storage.data,
+    keystore = ctx.manifest.keystore,
+    registration_output = registration_output(ctx),
+  })
+  for name, value in pairs(env) do
+    if type(value) == "table" then env[name] = secret.resolve(value["$secret"]) end
+  end
+  return env
+end
+
+local function working_dir(ctx)
+  return ctx.manifest.native.working_dir or ctx.intents.storage.data
+end
+
+local function spec(ctx, intent)
+  local manifest = ctx.manifest
+  return {
+    name = ctx.name,
+    id = intent.id,
+    argv = program.argv(manifest),
+    exe = intent.exe,
+    env = environment(ctx),
+    cwd = working_dir(ctx),
+    user = account.of(ctx),
+    cgroups = ctx.results.limits and ctx.results.limits.paths,
+    restart = manifest.registration and { policy = "no" } or manifest.restart,
+    stop = manifest.stop,
+    log = manifest.log,
+    nofile = manifest.limits.nofile,
+    nice = manifest.native.nice,
+    oom_score_adj = manifest.native.oom_score_adj,
+    no_new_privs = manifest.native.no_new_privs,
+  }
+end
+
+-- The step.
+
+--- Chooses how the supervisor is found again.
+-- @tparam context ctx
+-- @treturn table intent {id, dir, socket, exe}
+-- @treturn table resources
+function M.allocate(ctx)
+  local intent = {
+    id = ctx.tag,
+    dir = storage.allocate(ctx).service,
+    socket = ctx:runtime_path(M.SOCKET),
+    exe = program.file(ctx.manifest),
+  }
+  local identity = { id = intent.id, dir = intent.dir, socket = intent.socket }
+  return intent, { { "shim", identity } }
+end
+
+--- Tells what would be started.
+-- @tparam context ctx
+-- @treturn {change,...}
+function M.plan(ctx)
+  local argv = program.argv(ctx.manifest)
+  return {
+    {
+      action = ctx.present and "change" or "create",
+      what = ("service %s"):format(ctx.name),
+      to = table.concat(argv, " "),
+    },
+  }
+end
+
+--- Starts the service, unless it was started with this very intent already.
+-- @tparam context ctx
+-- @tparam table intent
+-- @treturn table {pid}
+function M.start(ctx, intent)
+  local record = shim.find(intent)
+  if record and not shim.has_ended(record) then
+    return { pid = record.service and record.service.pid }
+  end
+  -- What a supervisor that was killed left behind would hold ports and files.
+  limits.kill(ctx.intents.limits)
+  fs.mkdirs(ctx:runtime_path(), PRIVATE)
+  local pid = shim.start { dir = intent.dir, socket = intent.socket, spec = spec(ctx, intent) }
+  return { pid = pid }
+end
+
+--- Stops the service that was started with this intent, and no other.
+-- @tparam context ctx
+-- @tparam table intent
+-- @tparam[opt] table _ result
+-- @tparam[opt] table options `grace` (seconds)
+function M.stop(ctx, intent, _, options)
+  local stop = ctx.manifest.stop
+  shim.stop(intent, {
+    signal = stop.signal,
+    grace = options and options.grace or stop.grace,
+  })
+  limits.kill(ctx.intents.limits)
+end
+
+-- Readiness.
+
+local function started_at(ctx)
+  local record = shim.find(ctx.intents.service)
+  return record and record.started_at
+end
+
+local function run_beside(ctx, argv, seconds)
+  local call = {
+    env = environment(ctx), clean_env = true, cwd = working_dir(ctx), user = account.of(ctx).name,
+    check = false, timeout = seconds,
+  }
+  return process.run(table.move(argv, 1, #argv, 1, call))
+end
+
+local function register(ctx)
+  local intent, registration = ctx.intents.service, ctx.manifest.registration
+  local record = task.timeout(registration.timeout, shim.wait_end, intent)
+  if not (record and record.exit and record.exit.code == 0) then
+    errors.raise {
+      kind = "native", code = "registration",
+      message = "the registration run failed: " .. shim.describe_end(record),
+    }
+  end
+  local output = registration_output(ctx)
+  if not fs.exists(output) then
+    errors.raise {
+      kind = "native", code = "registration",
+      message = ("the registration run wrote no `%s`"):format(output),
+      hint = "a blueprint writes to REGISTRATION_OUTPUT_PATH",
+    }
+  end
+  fs.copy(output, registration.output)
+  return { output = registration.output }
+end
+
+--- Tells what will be waited for.
+-- @tparam context ctx
+-- @treturn {change,...}
+function M.plan_ready(ctx)
+  local manifest = ctx.manifest
+  if manifest.registration then
+    return { { action = "create", what = "registration output " .. manifest.registration.output } }
+  end
+  return {}
+end
+
+--- Waits until the service is ready; in registration mode, until it is done.
+-- @tparam context ctx
+-- @treturn table|nil {output} in registration mode
+function M.wait_until_ready(ctx)
+  if ctx.manifest.registration then return register(ctx) end
+  if not ctx.manifest.ready then return end
+  local intent = ctx.intents.service
+  ready.wait(ctx.manifest.ready, {
+    data_dir = ctx.intents.storage.data,
+    run = function(argv, seconds) return run_beside(ctx, argv, seconds) end,
+    follow_log = function()
+      return logs.read { dir = intent.dir, since = started_at(ctx), follow = true }
+    end,
+    wait_end = function() return shim.describe_end(shim.wait_end(intent)) end,
+  })
+end
+
+-- Asking.
+
+local function end_state(ctx, record)
+  if record.state == "lost" then return "lost supervisor" end
+  if record["end"] == "stopped" or record["end"] == "terminated" then return "stopped" end
+  if record["end"] == "exit" then
+    local fine = record.exit and record.exit.code == 0
+    return fine and ctx.manifest.registration and "completed" or fine and "exited" or "failed"
+  end
+  return "failed"
+end
+
+local function exit_of(record)
+  local exit = record.exit
+  if record.state == "lost" then return { unknown = true } end
+  return exit and {
+    code = exit.code, signal = exit.signal, oom = exit.oom, peak = exit.peak_memory, at = exit.at,
+  }
+end
+
+--- Tells how the service is.
+-- @tparam context ctx
+-- @treturn table {state, pid, since, restarts, exit, memory, cpu, processes, problem}
+function M.status(ctx)
+  local intent = ctx.intents.service
+  local record = intent and shim.state(intent.dir)
+  if not record then return { state = "stopped" } end
+  local usage = limits.usage(ctx.intents.limits)
+  return {
+    state = shim.has_ended(record) and end_state(ctx, record)
+      or record.state == "backoff" and "restarting" or record.state,
+    pid = not shim.has_ended(record) and record.service and record.service.pid or nil,
+    since = record.started_at,
+    restarts = record.restarts,
+    exit = exit_of(record),
+    memory = usage.memory,
+    cpu = usage.cpu,
+    processes = usage.pids,
+    problem = record.error and record.error.message or nil,
+  }
+end
+
+--- The service's output.
+-- @tparam context ctx
+-- @tparam table options `follow`, `tail`, `since` (seconds since 1970), `stream`
+-- @treturn function iterator of {time, stream, text}
+function M.logs(ctx, options)
+  local dir = ctx.intents.service.dir
+  return logs.read {
+    dir = dir,
+    tail = options.tail,
+    since = options.since and logs.timestamp(options.since),
+    stream = options.stream,
+    follow = options.follow,
+    ended = function()
+      local record = shim.state(dir)
+      return not record or shim.has_ended(record)
+    end,
+  }
+end
+
+--- Runs a command where and as whom the service runs, within its limits.
+-- @tparam context ctx
+-- @tparam table options the argv as list elements; `stdin`, `stdout`, `stderr`, `env`,
+--   `foreground` (it uses this terminal)
+-- @treturn table {code, signal, stdout, stderr}
+function M.exec(ctx, options)
+  local env = environment(ctx)
+  for name, value in pairs(options.env or {}) do env[name] = value end
+  local call = {
+    env = env, clean_env = true, cwd = working_dir(ctx), user = account.of(ctx).name,
+    stdin = options.stdin or "inherit", stdout = options.stdout or "inherit",
+    stderr = options.stderr or "inherit", check = false,
+    cgroup = limits.group(ctx.intents.limits), foreground = options.foreground,
+  }
+  return process.run(table.move(options, 1, #options, 1, call))
+end
+
+--- What an operator would look up after a failure.
+-- @tparam context ctx
+-- @treturn table {exit, log}
+function M.diagnose(ctx)
+  local intent = ctx.intents.service
+  local record = intent and shim.find(intent)
+  if not record then return {} end
+  local last = {}
+  for line in logs.read { dir = intent.dir, tail = DIAGNOSIS_LINES } do
+    last[#last + 1] = { time = line.time, stream = line.stream, text = line.text }
+  end
+  return { exit = exit_of(record), log = last }
+end
+
+-- Changing what serves.
+
+--- Starts the service again after it has ended; fine when it runs.
+-- @tparam context ctx
+function M.restart_ended(ctx)
+  local intent = ctx.intents.service
+  local record = shim.state(intent.dir)
+  if record and record.id == intent.id and not shim.has_ended(record) then return end
+  ctx.results.limits = limits.make(ctx, ctx.intents.limits)
+  M.start(ctx, intent)
+  M.wait_until_ready(ctx)
+end
+
+--- Stops the service and keeps what was made for it.
+-- @tparam context ctx
+-- @tparam[opt] table options `grace` (seconds)
+function M.stop_running(ctx, options)
+  M.stop(ctx, ctx.intents.service, nil, options)
+end
+
+--- After a reboot: starts the service again.
+-- @tparam context ctx
+-- @treturn boolean true when something was done
+function M.restore(ctx)
+  local state = M.status(ctx).state
+  if state == "running" or state == "restarting" or state == "completed" then return false end
+  M.restart_ended(ctx)
+  return true
+end
+
+local REACHED = {
+  running = function(status) return status.state == "running" end,
+  stopped = function(status) return status.state ~= "running" and status.state ~= "restarting" end,
+}
+REACHED.exited = REACHED.stopped
+
+--- Waits until the service reaches a state.
+-- @tparam context ctx
+-- @tparam string state "running", "ready", "stopped" or "exited"
+-- @tparam table options `timeout` (seconds)
+-- @treturn table status
+function M.wait(ctx, state, options)
+  local intent = ctx.intents.service
+  local function wait()
+    if state == "ready" then
+      M.wait_until_ready(ctx)
+    elseif state == "running" then
+      local watch <close> = fs.watch(intent.dir)
+      while not REACHED.running(M.status(ctx)) do watch:next() end
+    elseif REACHED[state] then
+      shim.wait_end(intent)
+    else
+      errors.raise {
+        kind = "native", code = "usage", message = ("a service is never `%s`"):format(state),
+        hint = "one of: running, ready, stopped, exited",
+      }
+    end
+    return M.status(ctx)
+  end
+  return options.timeout and task.timeout(options.timeout, wait) or wait()
+end
+
+--- The address of a port of the service: it is on this host already.
+-- @tparam context _
+-- @tparam integer port
+-- @treturn table {address, port, close}
+function M.forward(_, port)
+  return { address = "127.0.0.1", port = port, close = function() end }
+end
+
+--- What the supervisor did: starts, ends, each rung of a stop.
+-- @tparam context ctx
+-- @tparam table options `limit` (the last so many)
+-- @treturn {{at,type,data},...}
+function M.events(ctx, options)
+  local list = {}
+  local intent = ctx.intents.service
+  if not intent then return list end
+  for line in logs.read { dir = intent.dir, name = "shim.log", tail = options.limit } do
+    list[#list + 1] =
+      { at = logs.seconds(line.time), type = "supervisor", data = { text = line.text } }
+  end
+  return list
+end
+
+return M
