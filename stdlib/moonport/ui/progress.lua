@@ -130,8 +130,11 @@ function Progress:advance(done, total)
   self.done, self.total = done, total or self.total
 end
 
--- Calls fn(progress) and returns what it returns; see moonport.ui.
-function M.run(label, fn, options)
+-- Ends it; `err` is why the work failed.
+function Progress:finish(err) finish(self, err) end
+
+-- Begins to show that work goes on. Whoever calls it calls `finish`, also on an error.
+function M.begin(label, options)
   options = options or {}
   local self = setmetatable({
     label = text.visible(label),
@@ -141,6 +144,12 @@ function M.run(label, fn, options)
     hush = options.hush,
   }, Progress)
   self.ticker = task.contained(tick, self)
+  return self
+end
+
+-- Calls fn(progress) and returns what it returns; see moonport.ui.
+function M.run(label, fn, options)
+  local self = M.begin(label, options)
   local _ <close> = setmetatable({}, { __close = function(_, err) finish(self, err) end })
   return fn(self)
 end

@@ -1,0 +1,89 @@
+--- Options that several commands share.
+-- @module moonport.cli.options
+
+local errors = require "moonport.errors"
+
+local M = {}
+
+--- Adds `-o`.
+-- @tparam Parser parser
+function M.output(parser)
+  parser:option("-o --output", "How to print: table, json or names.")
+    :argname("FORMAT"):choices({ "table", "json", "names" }):default("table")
+end
+
+--- Adds `-o` for what is no listing.
+-- @tparam Parser parser
+function M.output_json(parser)
+  parser:option("-o --output", "How to print: text or json.")
+    :argname("FORMAT"):choices({ "text", "json" }):default("text")
+end
+
+--- Adds the names of services.
+-- @tparam Parser parser
+-- @tparam[opt] string count as lua-argparse writes it; default one or more
+function M.names(parser, count)
+  parser:argument("name", "Names of services."):args(count or "+")
+end
+
+--- Adds what loading manifests takes.
+-- @tparam Parser parser
+function M.manifests(parser)
+  parser:argument("manifest", "Manifests, in Lua or JSON."):args("+")
+  parser:option("--target", "Where it runs, in place of the manifest's target.")
+    :choices({ "native", "container", "hypervisor" }):argname("TARGET")
+  parser:option("--set", "Sets a field, as in --set limits.memory=1GiB."):argname("FIELD=VALUE")
+    :count("*")
+  parser:flag("--replace", "Deploy anew also what is unchanged.")
+end
+
+--- Reads a whole number, for lua-argparse.
+-- @tparam string text
+-- @treturn integer|nil
+-- @treturn string what was expected
+function M.integer(text)
+  local number = math.tointeger(tonumber(text))
+  if number and number >= 0 then return number end
+  return nil, ("`%s` is no whole number"):format(text)
+end
+
+local function plain_value(text)
+  if text == "true" or text == "false" then return text == "true" end
+  return math.tointeger(tonumber(text)) or tonumber(text) or text
+end
+
+local function set_field(flags, assignment)
+  local path, text = assignment:match("^([^=]+)=(.*)$")
+  if not path then
+    errors.raise {
+      kind = "cli", code = "usage", message = ("`--set %s` is no assignment"):format(assignment),
+      hint = "write --set FIELD=VALUE",
+    }
+  end
+  local at, key = flags, nil
+  for part in path:gmatch("[^.]+") do
+    if key then
+      at[key] = type(at[key]) == "table" and at[key] or {}
+      at = at[key]
+    end
+    key = part
+  end
+  at[key] = plain_value(text)
+end
+
+--- Loads the manifests that were named.
+-- @tparam table args
+-- @tparam env env
+-- @treturn {manifest,...}
+function M.load_manifests(args, env)
+  local manifest = require "moonport.manifest"
+  local flags = { target = args.target }
+  for _, assignment in ipairs(args.set) do set_field(flags, assignment) end
+  local list = {}
+  for index, path in ipairs(args.manifest) do
+    list[index] = manifest.load(path, { site = env.site, flags = flags })
+  end
+  return list
+end
+
+return M
