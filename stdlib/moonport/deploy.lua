@@ -30,6 +30,7 @@ local M = {}
 
 local PRIVATE = "0700"
 local UNDO_SECONDS = 300
+local SWITCH_SECONDS = 60
 
 local function tell(env, kind, name, text)
   if env.observer then
@@ -125,7 +126,6 @@ local function split_step(why)
 end
 
 local function apply_all(work)
-  run.hook(work, "deploy.before", {})
   run.apply(work)
   run.hook(work, "deploy.after", { results = work.ctx.results })
 end
@@ -164,19 +164,25 @@ local function undo_on_cancel(env, work, wanted)
   })
 end
 
--- Applies a revision; on failure undoes it and raises.
-local function apply(env, work, wanted)
-  work.take_over = taker(env, work.deployment)
+-- Applies a revision and lets it serve; on failure undoes it and raises.
+local function apply_or_undo(env, work, wanted)
   local guard <close> = undo_on_cancel(env, work, wanted)
   local ok, why = pcall(apply_all, work)
-  guard.done = true
   if not ok then
+    guard.done = true
     local step, cause = split_step(why)
     error(shielded(work.deployment.name, back_out, env, work, wanted, step, cause), 0)
   end
-  local replaced = work.deployment.revision ~= nil
   failpoint.hit("deploy.before_switch", "deploy")
-  env.state:activate(work.deployment)
+  -- Shielded: after a cancel in the middle nobody could tell which revision serves.
+  task.shield(SWITCH_SECONDS, env.state.activate, env.state, work.deployment)
+  guard.done = true
+end
+
+local function apply(env, work, wanted)
+  local replaced = work.deployment.revision ~= nil
+  work.take_over = taker(env, work.deployment)
+  apply_or_undo(env, work, wanted)
   failpoint.hit("deploy.after_switch", "deploy")
   record.write(env.state, work.deployment)
   settle.retire(env, work.deployment)
@@ -287,11 +293,29 @@ local function recipe_changed(serving, wanted)
   return false
 end
 
+-- The stand-ins for rows that a plan works on where there are none.
+local function planned_rows(env, wanted)
+  local deployment = env.state:deployment(wanted.name)
+    or { id = "00000000", name = wanted.name, target = wanted.target, phase = "none" }
+  local last = 0
+  for _, revision in ipairs(deployment.created and env.state:revisions(deployment.id) or {}) do
+    last = math.max(last, revision.number)
+  end
+  return deployment, { number = last + 1, manifest = wanted.data, inputs = wanted.inputs }
+end
+
+-- deploy.before runs before there is anything to undo.
+local function ask_hooks(env, wanted)
+  local deployment, revision = planned_rows(env, wanted)
+  run.hook(job.planned(env, deployment, revision, wanted), "deploy.before", {})
+end
+
 local function deploy_locked(env, wanted, options)
   local state = env.state
   local deployment = state:deployment(wanted.name)
   local work = resumable(env, deployment, wanted)
   if work then
+    run.hook(work, "deploy.before", {})
     tell(env, "notice", wanted.name, ("goes on at step `%s`"):format(deployment.step or "?"))
     local replaced = apply(env, work, wanted)
     return { outcome = outcome_of(replaced, true), revision = work.revision.number }
@@ -308,6 +332,7 @@ local function deploy_locked(env, wanted, options)
     end
     return result
   end
+  ask_hooks(env, wanted)
   deployment = deployment or add_deployment(env, wanted)
   if deployment.target ~= wanted.target then
     state:update_deployment(deployment.id, { target = wanted.target })
@@ -334,17 +359,6 @@ function M.run(env, loaded, options)
   local result = deploy_locked(env, wanted, options)
   result.name = wanted.name
   return result
-end
-
--- The stand-ins for rows that a plan works on where there are none.
-local function planned_rows(env, wanted)
-  local deployment = env.state:deployment(wanted.name)
-    or { id = "00000000", name = wanted.name, target = wanted.target, phase = "none" }
-  local last = 0
-  for _, revision in ipairs(deployment.created and env.state:revisions(deployment.id) or {}) do
-    last = math.max(last, revision.number)
-  end
-  return deployment, { number = last + 1, manifest = wanted.data, inputs = wanted.inputs }
 end
 
 local function input_changes(from, to, changes)
@@ -398,7 +412,7 @@ function M.plan(env, loaded, options)
       end
     end
     if result.outcome ~= "unchanged" and result.outcome ~= "start" then
-      result.steps = plan.run(job.planned(env, deployment, revision, wanted.recipe))
+      result.steps = plan.run(job.planned(env, deployment, revision, wanted))
     end
     result.changes = result.outcome ~= "unchanged"
     return result

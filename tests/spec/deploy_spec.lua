@@ -385,8 +385,11 @@ end]]):format(box.base))
 
     it("that veto the deployment let nothing be done", function()
       with_hooks [[on("deploy.before", function() error "not on Fridays" end)]]
-      holds(refusal(run), "not on Fridays")
+      local failure = refusal(run)
+      assert.is_true(errors.is(failure, "hook", "refused"))
+      holds(failure, "not on Fridays")
       assert.same({}, helper.trace(box))
+      assert.same({}, helper.rows(env))
     end)
 
     it("that fail where they cannot veto are warnings", function()

@@ -3,6 +3,7 @@ local deploy = require "moonport.deploy"
 local fs = require "moonport.fs"
 local gc = require "moonport.gc"
 local helper = dofile(os.getenv "MP_SOURCE_DIR" .. "/tests/spec/deploy_helper.lua")
+local process = require "moonport.process"
 local service = require "moonport.service"
 
 local DRIVER = os.getenv "MP_SOURCE_DIR" .. "/tests/fixtures/engine/driver.lua"
@@ -234,6 +235,37 @@ describe("moonport killed with SIGKILL", function()
       assert_nothing_left(point)
       forget()
     end
+  end)
+
+  -- Starts a deployment that never gets ready, and waits until it is at its last step.
+  local function spawn_hanging()
+    local path = helper.write_manifest(box, { native = { hang = true } })
+    local child = process.spawn {
+      os.getenv "MOONPORT",
+      "run",
+      DRIVER,
+      box.state,
+      box.site,
+      "deploy",
+      path,
+      stderr = "stdout",
+    }
+    local watch <close> = fs.watch(box.dir)
+    while not (fs.exists(box.base .. ".trace") and fs.read(box.base .. ".trace"):find "ready") do
+      watch:next()
+    end
+    return child
+  end
+
+  it("interrupted instead, it undoes and exits with 130", function()
+    local child <close> = spawn_hanging()
+    child:kill "SIGINT"
+    assert.equal(130, child:wait().code)
+    open()
+    assert.equal("failed", service.open(env, "svc"):status().state)
+    assert.same({}, helper.names(box.base))
+    deploy.remove(env, "svc")
+    assert_nothing_left "interrupted"
   end)
 
   it("lets go of its lock", function()

@@ -5,7 +5,7 @@
 --   ctx.tag                  "<id>-<revision>": makes names unique to this revision
 --   ctx.mark                 "moonport/<store uuid>/<id>": goes on everything made outside moonport
 --   ctx.store                the store's UUID
---   ctx.manifest             the manifest's data, in normal form (read only)
+--   ctx.manifest             the manifest's data, in normal form
 --   ctx.inputs               digests of the files that count as part of it
 --   ctx.config               the site's configuration
 --   ctx.dir                  the deployment's own directory, 0700
@@ -18,24 +18,13 @@
 -- @module moonport.engine.context
 local errors = require "moonport.errors"
 local runtime = require "moonport.state.runtime"
+local types = require "moonport.schema.types"
 
 local M = {}
 
 local Context = {}
 Context.__index = Context
 Context.__name = "moonport.context"
-
--- Tables given to recipes are read only, so that one step cannot change what another sees.
-local function frozen(data)
-  if type(data) ~= "table" then
-    return data
-  end
-  local copy = {}
-  for key, value in pairs(data) do
-    copy[key] = frozen(value)
-  end
-  return copy
-end
 
 --- Makes a context.
 -- @tparam table fields `state`, `deployment` (row), `revision` (row), `observer`, `config`, and
@@ -52,8 +41,8 @@ function M.new(fields)
     tag = ("%s-%d"):format(deployment.id, revision.number),
     mark = ("moonport/%s/%s"):format(state.uuid, deployment.id),
     store = state.uuid,
-    manifest = frozen(revision.manifest),
-    inputs = frozen(revision.inputs),
+    manifest = types.copy(revision.manifest),
+    inputs = types.copy(revision.inputs),
     config = fields.config or {},
     dir = state:deployment_dir(deployment.name),
     want = deployment.want,
@@ -62,6 +51,7 @@ function M.new(fields)
     intents = {},
     present = fields.present,
     planning = fields.planning or false,
+    _revision = revision,
     _journal = fields.journal,
     _observer = fields.observer or function() end,
   }
@@ -74,6 +64,15 @@ function M.new(fields)
     end
   end
   return setmetatable(ctx, Context)
+end
+
+--- Makes the context that of a step. Every step gets the manifest anew, so that none can change what
+-- another sees.
+-- @tparam context ctx
+-- @tparam ?string step nil between steps
+function M.enter(ctx, step)
+  ctx._step, ctx._applying = step, false
+  ctx.manifest = types.copy(ctx._revision.manifest)
 end
 
 --- Tells what is going on, for whoever watches.

@@ -82,17 +82,17 @@ end
 -- @tparam table env
 -- @tparam table deployment row, or a stand-in for one
 -- @tparam table revision a stand-in: {number, manifest, inputs}
--- @tparam recipe recipe
+-- @tparam table loaded `recipe` and `hooks`
 -- @treturn table job
-function M.planned(env, deployment, revision, recipe)
+function M.planned(env, deployment, revision, loaded)
   local observer = env.observer or nobody
   return {
     state = env.state,
     deployment = deployment,
     revision = revision,
     observer = observer,
-    recipe = recipe,
-    hooks = env.site and env.site.hooks or hooks.load(),
+    recipe = loaded.recipe,
+    hooks = loaded.hooks,
     ctx = context.new {
       state = env.state,
       deployment = deployment,

@@ -15,6 +15,7 @@
 --
 -- @module moonport.engine.run
 local clock = require "moonport.clock"
+local context = require "moonport.engine.context"
 local errors = require "moonport.errors"
 local failpoint = require "moonport.failpoint"
 local json = require "moonport.json"
@@ -106,7 +107,7 @@ local function run_step(job, step, index, entry)
   if entry and entry.state == "done" then
     return tell(job, "step.kept", step, place)
   end
-  job.ctx._step = step.name
+  context.enter(job.ctx, step.name)
   tell(job, "step.started", step, { index = index, count = place.count })
   local started = clock.monotonic()
   local ok, why = pcall(function()
@@ -114,7 +115,7 @@ local function run_step(job, step, index, entry)
     apply(job, step, index, entry)
     M.hook(job, "step.after", { step = step.name })
   end)
-  job.ctx._step, job.ctx._applying = nil, false
+  context.enter(job.ctx, nil)
   place.seconds = clock.monotonic() - started
   if ok then
     return tell(job, "step.done", step, place)

@@ -6,6 +6,7 @@
 --
 -- @module moonport.engine.undo
 local clock = require "moonport.clock"
+local context = require "moonport.engine.context"
 local errors = require "moonport.errors"
 local failpoint = require "moonport.failpoint"
 local resources = require "moonport.resources"
@@ -76,7 +77,7 @@ M.describe_error = describe
 local function try_entry(job, entry, report)
   local step = find_step(job.recipe, entry.step) or { name = entry.step }
   run.tell(job, "undo.started", step)
-  job.ctx._step = nil
+  context.enter(job.ctx, entry.step)
   local started = clock.monotonic()
   local ok, why = pcall(undo_entry, job, entry)
   local seconds = clock.monotonic() - started

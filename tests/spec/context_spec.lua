@@ -1,0 +1,193 @@
+--- What steps can do with their context.
+local deploy = require "moonport.deploy"
+local errors = require "moonport.errors"
+local fs = require "moonport.fs"
+local gc = require "moonport.gc"
+local helper = dofile(os.getenv "MP_SOURCE_DIR" .. "/tests/spec/deploy_helper.lua")
+
+local holds, refusal = helper.holds, helper.refusal
+
+-- A recipe file around the code of its steps.
+local RECIPE = [[
+local fs = require "moonport.fs"
+local schema = require "moonport.schema"
+return recipe.define {
+  name = "targets.native",
+  manifest = schema.record { base = schema.path {}, fail = schema.list(schema.string {}) },
+  status = function() return { state = "running" } end,
+  steps = { %s },
+}]]
+
+describe("a step", function()
+  local box, env
+
+  before_each(function()
+    box = helper.sandbox()
+  end)
+
+  after_each(function()
+    env.state:close()
+    fs.remove_tree(box.dir)
+  end)
+
+  local function steps(text)
+    fs.write(box.site .. "/recipes/targets/native.lua", RECIPE:format(text))
+    env = helper.open(box)
+  end
+
+  local function run(name, changes)
+    changes = changes or {}
+    changes.name = name
+    return deploy.run(env, helper.manifest(box, changes))
+  end
+
+  it("finds what earlier ones returned, exactly", function()
+    steps [[
+      recipe.step("one", function() return { n = 1, f = 1.0, list = { "a" }, text = "\0\n" } end),
+      recipe.step("two", function(ctx)
+        local one = ctx.results.one
+        assert(math.type(one.n) == "integer" and math.type(one.f) == "float")
+        assert(one.text == "\0\n" and one.list[1] == "a")
+        fs.write(ctx.manifest.native.base .. "/ok", ctx.name)
+      end)]]
+    run "a"
+    assert.equal("a", fs.read(box.base .. "/ok"))
+  end)
+
+  it("has an id, a tag and a mark that no other deployment has", function()
+    steps [[
+      recipe.step("one", function(ctx)
+        local path = ctx.manifest.native.base .. "/" .. ctx.name
+        fs.write(path, ("%s %s %s"):format(ctx.id, ctx.tag, ctx.mark))
+      end)]]
+    run "a"
+    run "b"
+    local id, tag, mark = fs.read(box.base .. "/a"):match "^(%x+) (%S+) (%S+)$"
+    assert.equal(id .. "-1", tag)
+    assert.equal(("moonport/%s/%s"):format(env.state.uuid, id), mark)
+    assert.is_nil(fs.read(box.base .. "/b"):find(id, 1, true))
+  end)
+
+  it("cannot act while it allocates", function()
+    steps [[
+      recipe.step("one", {
+        allocate = function(ctx) fs.write(ctx.manifest.native.base .. "/x", "") end,
+        apply = function() end,
+      })]]
+    local failure = refusal(run, "a")
+    assert.is_true(errors.is(failure.cause, "gate", "refused"))
+  end)
+
+  it("that returns what is not plain data is told so, by place", function()
+    steps [[recipe.step("one", function() return { f = print } end)]]
+    local failure = refusal(run, "a")
+    holds(failure.cause.message, "the result of step `one` is not plain data")
+    holds(failure.cause.where, "native.lua:7")
+  end)
+
+  it("that is applied again gets the intent it had", function()
+    steps [[
+      recipe.step("one", {
+        allocate = function() return { token = tostring({}) } end,
+        apply = function(ctx, intent)
+          local path = ctx.manifest.native.base .. "/token"
+          if not fs.exists(path) then
+            fs.write(path, intent.token)
+            require("moonport.task").sleep(3600)
+          end
+          assert(fs.read(path) == intent.token)
+        end,
+        undo = function() error "is not reached" end,
+      })]]
+    local task = require "moonport.task"
+    local path = box.base .. "/token"
+    -- As a crash leaves it: the intent is there, the result is not.
+    local work = task.contained(function()
+      run "a"
+    end)
+    while not fs.exists(path) do
+      task.sleep(0.01)
+    end
+    local state = env.state
+    local copy = state.db:rows "SELECT * FROM journal"
+    assert.equal("intent", copy[1].state)
+    work:cancel()
+    pcall(work.await, work)
+    state.db:run("UPDATE journal SET state = 'intent', error = NULL")
+    state.db:run("UPDATE revisions SET state = 'applying'")
+    state.db:run("UPDATE deployments SET phase = 'applying', pending = 1")
+    assert.equal("resumed", run("a").outcome)
+  end)
+
+  it("records only while it applies", function()
+    steps [[
+      recipe.step("one", {
+        allocate = function(ctx) ctx:record("file", { path = "/x" }) end,
+        apply = function() end,
+      })]]
+    holds(refusal(run, "a").cause.message, "ctx:record works only while a step applies")
+  end)
+
+  it("cannot change what others see of the manifest's row", function()
+    steps [[
+      recipe.step("one", function(ctx) ctx.manifest.description = "mine" end),
+      recipe.step("two", function(ctx) assert(ctx.manifest.description == "one") end)]]
+    run "a"
+    local row = env.state:revision(env.state:deployment("a").id, 1)
+    assert.equal("one", row.manifest.description)
+  end)
+
+  describe("that shares a thing", function()
+    local SHARE = [[
+      recipe.step("shared", function(ctx)
+        local path = ctx.manifest.native.base .. "/shared"
+        ctx:share("directory", { path = path }, {
+          exists = function() return fs.exists(path) end,
+          make = function() fs.mkdirs(path) end,
+        })
+        if ctx.manifest.description == "fail" then error "told to" end
+      end)]]
+
+    it("makes it once, and it goes with the last user", function()
+      steps(SHARE)
+      run "a"
+      run "b"
+      assert.same({ "shared" }, helper.names(box.base))
+      deploy.remove(env, "a")
+      assert.same({ "shared" }, helper.names(box.base))
+      deploy.remove(env, "b")
+      assert.same({}, helper.names(box.base))
+      assert.same({}, helper.rows(env))
+    end)
+
+    it("keeps what was there before", function()
+      steps(SHARE)
+      fs.mkdirs(box.base .. "/shared")
+      run "a"
+      deploy.remove(env, "a")
+      assert.same({ "shared" }, helper.names(box.base))
+      assert.same({}, helper.rows(env))
+    end)
+
+    it("gives it up when it fails", function()
+      steps(SHARE)
+      run "a"
+      refusal(run, "b", { description = "fail" })
+      assert.same({ "shared" }, helper.names(box.base))
+      deploy.remove(env, "a")
+      assert.same({}, helper.names(box.base))
+    end)
+
+    it("and loses its row leaves it to gc", function()
+      steps(SHARE)
+      run "a"
+      local id = env.state:deployment("a").id
+      env.state:forget_deployment(id)
+      fs.remove_tree(env.state:deployment_dir "a")
+      assert.equal("would be removed", gc.run(env, { dry = true })[1].action)
+      assert.equal("removed", gc.run(env)[1].action)
+      assert.same({}, helper.names(box.base))
+      assert.same({}, gc.run(env))
+    end)
+  end)
+end)
