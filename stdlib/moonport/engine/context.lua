@@ -66,8 +66,8 @@ function M.new(fields)
   return setmetatable(ctx, Context)
 end
 
---- Makes the context that of a step. Every step gets the manifest anew, so that none can change what
--- another sees.
+--- Makes the context that of a step. Every step gets the manifest anew, so that none can change
+-- what another sees.
 -- @tparam context ctx
 -- @tparam ?string step nil between steps
 function M.enter(ctx, step)
