@@ -81,7 +81,7 @@ local function new_revision(env, deployment, wanted)
     note = wanted.note,
   })
   deployment.phase, deployment.pending = "applying", number
-  record.write(state, deployment)
+  record.write(state, deployment, false)
   failpoint.hit("deploy.after_revision", "deploy")
   return job.open(env, deployment, state:revision(deployment.id, number), wanted)
 end
@@ -175,7 +175,9 @@ local function apply_or_undo(env, work, wanted)
   end
   failpoint.hit("deploy.before_switch", "deploy")
   -- Shielded: after a cancel in the middle nobody could tell which revision serves.
-  task.shield(SWITCH_SECONDS, env.state.activate, env.state, work.deployment)
+  task.shield(SWITCH_SECONDS, env.state.activate, env.state, work.deployment, function(tx)
+    work.journal:settle(tx)
+  end)
   guard.done = true
 end
 
@@ -184,9 +186,11 @@ local function apply(env, work, wanted)
   work.take_over = taker(env, work.deployment)
   apply_or_undo(env, work, wanted)
   failpoint.hit("deploy.after_switch", "deploy")
-  record.write(env.state, work.deployment)
-  settle.retire(env, work.deployment)
-  env.state:add_event(work.deployment, "deployed", { revision = work.revision.number })
+  if work.revision.number > 1 then
+    settle.retire(env, work.deployment)
+  else
+    record.write(env.state, work.deployment)
+  end
   return replaced
 end
 
@@ -470,7 +474,6 @@ function M.remove(env, name, options)
     run.hook(work, "rm.before", {})
   end
   local report = shielded(name, settle.remove, env, deployment, options)
-  state:add_event(deployment, "removed", {})
   if work then
     run.hook(work, "rm.after", {})
   end

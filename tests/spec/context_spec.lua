@@ -181,8 +181,7 @@ describe("a step", function()
     it("and loses its row leaves it to gc", function()
       steps(SHARE)
       run "a"
-      local id = env.state:deployment("a").id
-      env.state:forget_deployment(id)
+      env.state:forget_deployment(env.state:deployment "a")
       fs.remove_tree(env.state:deployment_dir "a")
       assert.equal("would be removed", gc.run(env, { dry = true })[1].action)
       assert.equal("removed", gc.run(env)[1].action)

@@ -525,7 +525,7 @@ end]]):format(box.base))
 
     it("takes back a record that the database does not have", function()
       run()
-      env.state:forget_deployment(env.state:deployment("svc").id)
+      env.state:forget_deployment(env.state:deployment "svc")
       assert.equal("would be taken back", gc.run(env, { dry = true })[1].action)
       assert.equal("taken back", gc.run(env)[1].action)
       assert.equal("running", state_of())

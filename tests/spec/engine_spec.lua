@@ -12,7 +12,6 @@ local STEPS = { "data", "file", "service", "ready" }
 local WHILE_APPLYING = {
   "journal.after_intent",
   "step.after_apply",
-  "journal.before_result",
   "journal.after_result",
 }
 local WHILE_UNDOING = { "step.after_undo", "journal.before_undone", "journal.after_undone" }

@@ -177,7 +177,7 @@ describe("a store", function()
       assert.equal("10.0.0.0/30", lease "a")
       local failure = refusal(lease, "c")
       assert.equal("exhausted", failure.code)
-      env.state:forget_deployment "a"
+      env.state:forget_deployment(env.state:deployment "a")
       assert.equal("10.0.0.0/30", lease "c")
       env.state:release_lease("subnet", "c", "vm")
       assert.equal(1, #env.state:leases "subnet")

@@ -4,10 +4,13 @@
 -- identity that the step will use; so undo works from the entry alone, whether the step ran, ran
 -- halfway, or never began.
 --
---   intent   apply may have begun; its result is not known
+--   intent   apply may have begun; whether it has ended is not known
 --   done     apply has ended; the result is kept
 --   undone   taken back, or was never begun
 --   left     undo failed; `error` says why, and undo is tried again by the next command
+--
+-- A result is committed together with the intent of the next step, or with the switch to the
+-- revision: a crash in between only means that the step is applied once more, with the same intent.
 --
 -- @module moonport.engine.journal
 local canonical = require "moonport.canonical"
@@ -28,12 +31,45 @@ Journal.__index = Journal
 -- @tparam integer revision
 -- @treturn journal
 function M.open(state, deployment, revision)
-  return setmetatable({ state = state, deployment = deployment, revision = revision }, Journal)
+  return setmetatable({
+    state = state,
+    deployment = deployment,
+    revision = revision,
+    finished = {}, -- results that are not committed yet
+  }, Journal)
+end
+
+local function write_end(journal, db, step, fields)
+  db:run(
+    [[UPDATE journal SET state = ?, result = COALESCE(?, result), error = ?, ended = ?
+      WHERE deployment = ? AND revision = ? AND step = ?]],
+    fields.state,
+    fields.result ~= nil and json.encode(fields.result) or nil,
+    fields.error ~= nil and json.encode(fields.error) or nil,
+    fields.ended or clock.now(),
+    journal.deployment.id,
+    journal.revision,
+    step
+  )
+end
+
+--- Commits the results that wait for it, as part of a transaction.
+-- @tparam tx tx
+function Journal:settle(tx)
+  for _, entry in ipairs(self.finished) do
+    write_end(self, tx, entry.step, entry)
+  end
+  self.finished = {}
 end
 
 --- Lists the entries, in the order of the steps.
 -- @treturn table list of {step, seq, scope, state, intent, result, error, started, ended}
 function Journal:entries()
+  if #self.finished > 0 then
+    self.state.db:transaction(function(tx)
+      self:settle(tx)
+    end)
+  end
   return deployments.decode_all(self.state.db:rows(
     "SELECT * FROM journal WHERE deployment = ? AND revision = ? ORDER BY seq",
     self.deployment.id,
@@ -61,6 +97,7 @@ end
 function Journal:begin(step, seq, intent, resources)
   local deployment = self.deployment
   self.state.db:transaction(function(tx)
+    self:settle(tx)
     tx:run(
       [[INSERT INTO journal (deployment, revision, seq, step, scope, state, intent, started)
         VALUES (?1, ?2, ?3, ?4, ?5, 'intent', ?6, ?7)
@@ -84,26 +121,12 @@ function Journal:begin(step, seq, intent, resources)
   failpoint.hit("journal.after_intent", step.name)
 end
 
-local function finish(journal, step, fields)
-  journal.state.db:run(
-    [[UPDATE journal SET state = ?, result = COALESCE(?, result), error = ?, ended = ?
-      WHERE deployment = ? AND revision = ? AND step = ?]],
-    fields.state,
-    fields.result ~= nil and json.encode(fields.result) or nil,
-    fields.error ~= nil and json.encode(fields.error) or nil,
-    clock.now(),
-    journal.deployment.id,
-    journal.revision,
-    step
-  )
-end
-
---- Writes a step's result.
+--- Notes a step's result, to be committed with what comes next.
 -- @tparam string step
 -- @param result plain data or nil
 function Journal:done(step, result)
-  failpoint.hit("journal.before_result", step)
-  finish(self, step, { state = "done", result = result })
+  local entry = { step = step, state = "done", result = result, ended = clock.now() }
+  self.finished[#self.finished + 1] = entry
   failpoint.hit("journal.after_result", step)
 end
 
@@ -135,7 +158,7 @@ end
 -- @tparam string step
 -- @tparam table error plain data
 function Journal:left(step, error)
-  finish(self, step, { state = "left", error = error })
+  write_end(self, self.state.db, step, { state = "left", error = error })
 end
 
 --- Records something that a step is about to make outside moonport.
@@ -148,21 +171,19 @@ end
 
 --- What belongs to the deployment passes from earlier revisions to the one that serves, where both
 -- have the same intent for it; so earlier ones have nothing left to undo.
--- @tparam state state
+-- @tparam tx tx
 -- @tparam table deployment row
-function M.hand_over(state, deployment)
+function M.hand_over(tx, deployment)
   local same = [[deployment = ?1 AND revision != ?2 AND EXISTS (
     SELECT 1 FROM journal s WHERE s.deployment = ?1 AND s.revision = ?2 AND s.state = 'done'
       AND s.step = %s.step AND s.scope = 'deployment' AND s.intent = (SELECT j.intent
         FROM journal j WHERE j.deployment = ?1 AND j.revision = %s.revision AND j.step = s.step))]]
-  state.db:transaction(function(tx)
-    for _, statement in ipairs {
-      "DELETE FROM resources WHERE " .. same:format("resources", "resources"),
-      "UPDATE journal SET state = 'undone' WHERE " .. same:format("journal", "journal"),
-    } do
-      tx:run(statement, deployment.id, deployment.revision)
-    end
-  end)
+  for _, statement in ipairs {
+    "DELETE FROM resources WHERE " .. same:format("resources", "resources"),
+    "UPDATE journal SET state = 'undone' WHERE " .. same:format("journal", "journal"),
+  } do
+    tx:run(statement, deployment.id, deployment.revision)
+  end
 end
 
 --- Lists what a step has recorded and not undone, newest first.

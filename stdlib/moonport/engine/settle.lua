@@ -81,14 +81,16 @@ end
 function M.retire(env, deployment)
   local state = env.state
   local report = undo_others(env, deployment, belongs_to_deployment(deployment))
-  if deployment.revision then
-    journal.hand_over(state, deployment)
-  end
-  if deployment.phase == "retiring" then
-    state:update_deployment(deployment.id, { phase = "active", step = false })
-    deployment.phase, deployment.step = "active", nil
-  end
-  state:prune_revisions(deployment.id, REVISIONS_KEPT)
+  state.db:transaction(function(tx)
+    if deployment.revision then
+      journal.hand_over(tx, deployment)
+    end
+    if deployment.phase == "retiring" then
+      state:update_deployment(deployment.id, { phase = "active", step = false }, tx)
+      deployment.phase, deployment.step = "active", nil
+    end
+    state:prune_revisions(deployment.id, REVISIONS_KEPT, tx)
+  end)
   copies.prune(state:deployment_dir(deployment.name), state:revisions(deployment.id))
   record.write(state, deployment)
   return report
@@ -118,7 +120,7 @@ local function forget(env, deployment)
   fs.remove_tree(state:deployment_dir(deployment.name))
   fs.remove_tree(runtime.dir(state, deployment.id))
   failpoint.hit("remove.after_directory", "remove")
-  state:forget_deployment(deployment.id)
+  state:forget_deployment(deployment)
 end
 
 --- Undoes everything and forgets the deployment.

@@ -126,12 +126,6 @@ function methods:update_deployment(id, changes, tx)
   )
 end
 
---- Removes a deployment's rows; its events stay.
--- @tparam string id
-function methods:forget_deployment(id)
-  self.db:run("DELETE FROM deployments WHERE id = ?", id)
-end
-
 --- Finds a revision.
 -- @tparam string id of the deployment
 -- @tparam integer number
@@ -177,6 +171,25 @@ function methods:add_revision(id, fields)
   end)
 end
 
+local EVENTS_KEPT = 500 -- of each name
+
+local function insert_event(tx, deployment, type, data)
+  tx:run(
+    "INSERT INTO events (at, deployment, name, type, data) VALUES (?, ?, ?, ?, ?)",
+    now(),
+    deployment.id,
+    deployment.name,
+    type,
+    json.encode(data or {})
+  )
+  tx:run(
+    [[DELETE FROM events WHERE name = ?1 AND id <=
+        (SELECT id FROM events WHERE name = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)]],
+    deployment.name,
+    EVENTS_KEPT
+  )
+end
+
 local function end_revision(tx, id, number, state)
   tx:run(
     "UPDATE revisions SET state = ?, ended = ? WHERE deployment = ? AND number = ?",
@@ -189,7 +202,8 @@ end
 
 --- The switch: the pending revision serves from here on, the one before is retired.
 -- @tparam table deployment row; updated in place
-function methods:activate(deployment)
+-- @tparam ?function also function(tx): what belongs to the same transaction
+function methods:activate(deployment, also)
   local old, new = deployment.revision, deployment.pending
   self.db:transaction(function(tx)
     if old then
@@ -203,6 +217,10 @@ function methods:activate(deployment)
       pending = false,
       step = false,
     }, tx)
+    insert_event(tx, deployment, "deployed", { revision = new })
+    if also then
+      also(tx)
+    end
   end)
   deployment.revision, deployment.pending, deployment.step = new, nil, nil
   deployment.phase, deployment.want = old and "retiring" or "active", "running"
@@ -222,8 +240,10 @@ end
 --- Drops all but the newest revisions. Those with journal entries that are not undone stay.
 -- @tparam string id
 -- @tparam integer keep how many
-function methods:prune_revisions(id, keep)
-  self.db:run(
+-- @tparam ?tx tx a transaction that this is part of
+function methods:prune_revisions(id, keep, tx)
+  local db = tx or self.db
+  db:run(
     [[DELETE FROM revisions WHERE deployment = ?1 AND state IN ('retired', 'failed')
         AND number <= (SELECT MAX(number) FROM revisions WHERE deployment = ?1) - ?2
         AND NOT EXISTS (SELECT 1 FROM journal j WHERE j.deployment = ?1
@@ -233,28 +253,22 @@ function methods:prune_revisions(id, keep)
   )
 end
 
-local EVENTS_KEPT = 500 -- of each name
-
 --- Notes what happened.
 -- @tparam table deployment row
 -- @tparam string type such as `deployed`, `failed`, `stopped`
 -- @tparam ?table data plain data
 function methods:add_event(deployment, type, data)
   self.db:transaction(function(tx)
-    tx:run(
-      "INSERT INTO events (at, deployment, name, type, data) VALUES (?, ?, ?, ?, ?)",
-      now(),
-      deployment.id,
-      deployment.name,
-      type,
-      json.encode(data or {})
-    )
-    tx:run(
-      [[DELETE FROM events WHERE name = ?1 AND id <=
-          (SELECT id FROM events WHERE name = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)]],
-      deployment.name,
-      EVENTS_KEPT
-    )
+    insert_event(tx, deployment, type, data)
+  end)
+end
+
+--- Removes a deployment's rows; its events stay, with one that tells of the removal.
+-- @tparam table deployment row
+function methods:forget_deployment(deployment)
+  self.db:transaction(function(tx)
+    tx:run("DELETE FROM deployments WHERE id = ?", deployment.id)
+    insert_event(tx, deployment, "removed")
   end)
 end
 
