@@ -31,7 +31,7 @@ local steps = {
     summary = "A control group with the limits",
     allocate = native.limits.allocate,
     plan = native.limits.plan,
-    apply = native.limits.make,
+    apply = native.limits.apply,
     undo = native.limits.remove,
   }),
 

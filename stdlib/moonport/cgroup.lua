@@ -102,7 +102,11 @@ local function orphans(state)
     known[deployment.id], known[deployment.name] = true, true
   end
   for _, name in ipairs(names) do
-    if not known[name] then found[#found + 1] = { identity = { name = parent .. "/" .. name } } end
+    -- Of a revision (`ctx.tag`), of a deployment, or of nobody.
+    local owner = name:match("^(.+)%-%d+$")
+    if not known[name] and not known[owner] then
+      found[#found + 1] = { identity = { name = parent .. "/" .. name } }
+    end
   end
   return found
 end

@@ -202,10 +202,13 @@ local function health(env, deployment)
   return serving.recipe.status(serving.ctx), serving
 end
 
+-- States that need no start. A registration that has completed is not done again.
+local AS_WANTED = { running = true, starting = true, restarting = true, completed = true }
+
 -- A deployment that is as wanted: makes sure that it runs.
 local function ensure_running(env, deployment)
   local status, serving = health(env, deployment)
-  if deployment.want == "running" and status.state == "running" then
+  if deployment.want == "running" and AS_WANTED[status.state] then
     return { outcome = "unchanged" }
   elseif not (serving.recipe and serving.recipe.start) then
     return { outcome = "unchanged", state = status.state }
@@ -385,7 +388,7 @@ local function compare(env, deployment, wanted, result)
   result.recipe_changed = recipe_changed(serving, wanted)
   if serves_already(env, deployment, wanted) then
     local status = health(env, deployment)
-    local fine = deployment.want == "running" and status.state == "running"
+    local fine = deployment.want == "running" and AS_WANTED[status.state]
     result.outcome = fine and "unchanged" or "start"
     result.state = status.state
   else

@@ -74,8 +74,9 @@ end
 --- Tells how the service is. Changes nothing.
 -- @treturn table {name, target, state, phase, step, want, revision, created, updated, hint} and
 -- what the target adds ({pid, since, restarts, exit, memory, ...}). `state` is "running",
--- "starting", "stopped", "exited", "failed", "lost supervisor", "unknown"; while a command works on
--- it, its phase; and "interrupted" (at `step`) when a command was killed
+-- "starting", "restarting", "stopped", "exited", "completed", "failed", "lost supervisor",
+-- "unknown"; while a command works on it, its phase; and "interrupted" (at `step`) when a command
+-- was killed
 function Service:status()
   self:refresh()
   local deployment, status = self.deployment, {}

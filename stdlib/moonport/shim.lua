@@ -116,15 +116,21 @@ function M.encode(spec)
 end
 
 --- Starts a shim, which starts the service. Returns once the program was executed.
--- @tparam table options `dir` (its directory, which exists), `socket` (path), `spec` (see `encode`)
+-- @tparam table options `dir` (its directory, which exists), `socket` (path), `spec` (see
+--   `encode`), `cgroups` (those that the shim itself enters)
 -- @treturn integer the service's process id
 -- @raise {kind="shim", code=errno name or "start"} with the operation that failed
 function M.start(options)
-  local starter <close> = process.spawn {
+  local call = {
     M.program(), "run", "--dir", options.dir, "--socket", options.socket,
     "--spec-fd", "0", "--ready-fd", "1",
     stdin = "pipe", stdout = "pipe", clean_env = true, detached = true,
   }
+  for _, path in ipairs(options.cgroups or {}) do
+    call[#call + 1] = "--cgroup"
+    call[#call + 1] = path
+  end
+  local starter <close> = process.spawn(call)
   local answer = task.timeout(START_SECONDS, function()
     starter:write(M.encode(options.spec)):close()
     local line = starter:read_line()

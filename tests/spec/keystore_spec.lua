@@ -45,6 +45,7 @@ describe("a keystore", function()
   end)
 
   it("is refused where it belongs to another account than the service's", function()
-    assert.truthy(refusal(dir .. "/keys", { uid = me.uid + 1 }).message:find("belongs to uid", 1, true))
+    local err = refusal(dir .. "/keys", { uid = me.uid + 1 })
+    assert.truthy(err.message:find("belongs to uid", 1, true))
   end)
 end)

@@ -14,7 +14,7 @@ local KILL_SECONDS = 10
 -- @treturn table intent {group}
 -- @treturn table resources
 function M.allocate(ctx)
-  local name = ("moonport-%s/%s"):format(ctx.store:sub(1, 8), ctx.tag)
+  local name = ("%s/%s"):format(cgroup.parent(ctx.store), ctx.tag)
   return { group = name }, { { "cgroup", { name = name } } }
 end
 
@@ -62,6 +62,33 @@ function M.make(ctx, intent)
     messages[#messages + 1] = problem.message
   end
   return { paths = group:paths(), missing = messages }
+end
+
+local function supervisors_name(ctx)
+  return cgroup.parent(ctx.store) .. "-supervisors"
+end
+
+--- The group that supervisors stand in, without limits: outside of their services' groups, and
+-- outside of whatever moonport was started in, since a unit or session that ends takes all with it
+-- that is in its group.
+-- @tparam context ctx
+-- @treturn {string,...} its directories; none where there can be no group
+function M.supervisors(ctx)
+  local group = try(cgroup.create, supervisors_name(ctx))
+  return group and group:paths() or {}
+end
+
+--- The step: makes the group, and uses the one that all supervisors share.
+-- @tparam context ctx
+-- @tparam table intent
+-- @treturn table as `make`
+function M.apply(ctx, intent)
+  local name = supervisors_name(ctx)
+  ctx:share("cgroup", { name = name }, {
+    exists = function() return cgroup.open(name) ~= nil end,
+    make = function() M.supervisors(ctx) end,
+  })
+  return M.make(ctx, intent)
 end
 
 --- The group, for entering and measuring.

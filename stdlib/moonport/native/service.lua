@@ -109,7 +109,10 @@ function M.start(ctx, intent)
   -- What a supervisor that was killed left behind would hold ports and files.
   limits.kill(ctx.intents.limits)
   fs.mkdirs(ctx:runtime_path(), PRIVATE)
-  local pid = shim.start { dir = intent.dir, socket = intent.socket, spec = spec(ctx, intent) }
+  local pid = shim.start {
+    dir = intent.dir, socket = intent.socket, spec = spec(ctx, intent),
+    cgroups = limits.supervisors(ctx),
+  }
   return { pid = pid }
 end
 
