@@ -9,189 +9,29 @@
 -- the journal as it is.
 --
 -- @module moonport.deploy
+local apply = require "moonport.deploy.apply"
 local copies = require "moonport.engine.copies"
-local crypto = require "moonport.crypto"
 local errors = require "moonport.errors"
-local failpoint = require "moonport.failpoint"
-local failure = require "moonport.failure"
-local fingerprint = require "moonport.engine.fingerprint"
-local fs = require "moonport.fs"
-local hooks = require "moonport.site.hooks"
 local job = require "moonport.engine.job"
 local manifest = require "moonport.manifest"
 local plan = require "moonport.engine.plan"
-local recipe = require "moonport.recipe"
-local record = require "moonport.state.record"
 local run = require "moonport.engine.run"
 local settle = require "moonport.engine.settle"
 local task = require "moonport.task"
+local wanted_of = require "moonport.deploy.wanted"
 
 local M = {}
-
-local PRIVATE = "0700"
-local UNDO_SECONDS = 300
-local SWITCH_SECONDS = 60
-
-local function tell(env, kind, name, text)
-  if env.observer then
-    env.observer { type = kind, deployment = name, text = text }
-  end
-end
-
-local function target_recipe(env, target)
-  local found, why = try(recipe.load, "targets." .. target, { site = env.site })
-  if errors.is(why, "recipe", "not_found") then
-    errors.raise {
-      kind = "deploy",
-      code = "refused",
-      message = ("the target `%s` is not available in this build"):format(target),
-      hint = "`moonport recipe list` shows the targets there are",
-    }
-  elseif why then
-    error(why, 0)
-  end
-  return found
-end
 
 --- Registers the schemas of the targets whose recipes there are, so that manifests are checked
 -- against them.
 -- @tparam table env {site}
 function M.register_targets(env)
   for _, target in ipairs(manifest.TARGETS) do
-    local found = try(target_recipe, env, target)
+    local found = try(wanted_of.recipe, env, target)
     if found and found.manifest then
       manifest.register_target(target, found.manifest)
     end
   end
-end
-
--- The job of a new revision of `deployment`.
-local function new_revision(env, deployment, wanted)
-  local state = env.state
-  local dir = state:deployment_dir(deployment.name)
-  fs.mkdirs(dir, PRIVATE)
-  local files = wanted.files or copies.keep(dir, wanted.recipe, wanted.hooks)
-  local number = state:add_revision(deployment.id, {
-    digest = wanted.digest,
-    recipe = wanted.recipe.name,
-    files = files,
-    manifest = wanted.data,
-    origins = wanted.origins,
-    inputs = wanted.inputs,
-    note = wanted.note,
-  })
-  deployment.phase, deployment.pending = "applying", number
-  record.write(state, deployment, false)
-  failpoint.hit("deploy.after_revision", "deploy")
-  return job.open(env, deployment, state:revision(deployment.id, number), wanted)
-end
-
--- Stops the revision that serves, right before the new one takes its place.
-local function taker(env, deployment)
-  if not deployment.revision then
-    return nil
-  end
-  return function()
-    local row = env.state:revision(deployment.id, deployment.revision)
-    local serving = job.open(env, deployment, row)
-    if serving.recipe and serving.recipe.stop then
-      serving.recipe.stop(serving.ctx, { reason = "replace" })
-    end
-  end
-end
-
--- Undoes a revision that failed. Returns the error to raise.
-local function back_out(env, work, wanted, step, cause)
-  local deployment = work.deployment
-  local note = failure.collect(work, step, cause, wanted.command)
-  failure.add_undo(note, settle.undo_pending(work))
-  if deployment.revision then
-    local why, text = settle.resume_serving(env, deployment), "revision %d serves as before"
-    if why then
-      text = "revision %d could not be started again: " .. tostring(why):gsub("%%", "%%%%")
-    end
-    note.serving = text:format(deployment.revision)
-  end
-  local path = failure.write(env.state:deployment_dir(deployment.name), note)
-  env.state:add_event(deployment, "failed", { revision = note.revision, step = step })
-  run.hook(work, "deploy.failed", { step = step, error = cause, failure = note })
-  return failure.error(note, cause, path)
-end
-
-local function split_step(why)
-  if type(why) == "table" and not errors.is(why) and why.step then
-    return why.step, why.cause
-  end
-  return nil, why
-end
-
-local function apply_all(work)
-  run.apply(work)
-  run.hook(work, "deploy.after", { results = work.ctx.results })
-end
-
--- Runs what undoes in a task that no cancel reaches.
-local function shielded(name, fn, ...)
-  local result, why = try(task.shield, UNDO_SECONDS, fn, ...)
-  if errors.is(why, "task", "timeout") then
-    errors.raise {
-      kind = "deploy",
-      code = "timeout",
-      message = ("undoing `%s` took longer than %d s and was left"):format(name, UNDO_SECONDS),
-      hint = "the next command on it goes on where this one stopped",
-      cause = why,
-    }
-  elseif why then
-    error(why, 0)
-  end
-  return result
-end
-
--- A cancel passes every pcall, so it is met on the way out: what was done is undone there.
-local function undo_on_cancel(env, work, wanted)
-  local name = work.deployment.name
-  local guard = { done = false }
-  return setmetatable(guard, {
-    __close = function(_, why)
-      if guard.done then
-        return
-      end
-      local text = ("interrupted; undoing what was done (interrupt again to leave it as it is; "
-        .. "then `%s` goes on)"):format(wanted.command or "moonport deploy")
-      tell(env, "notice", name, text)
-      shielded(name, back_out, env, work, wanted, work.ctx._step, why)
-    end,
-  })
-end
-
--- Applies a revision and lets it serve; on failure undoes it and raises.
-local function apply_or_undo(env, work, wanted)
-  local guard <close> = undo_on_cancel(env, work, wanted)
-  local ok, why = pcall(apply_all, work)
-  if not ok then
-    guard.done = true
-    local step, cause = split_step(why)
-    error(shielded(work.deployment.name, back_out, env, work, wanted, step, cause), 0)
-  end
-  failpoint.hit("deploy.before_switch", "deploy")
-  -- Shielded: after a cancel in the middle nobody could tell which revision serves.
-  task.shield(SWITCH_SECONDS, env.state.activate, env.state, work.deployment, function(tx)
-    work.journal:settle(tx)
-  end)
-  guard.done = true
-end
-
-local function apply(env, work, wanted)
-  local replaced = work.deployment.revision ~= nil
-  work.take_over = taker(env, work.deployment)
-  apply_or_undo(env, work, wanted)
-  failpoint.hit("deploy.after_switch", "deploy")
-  if work.revision.number > 1 then
-    settle.retire(env, work.deployment)
-  else
-    record.write(env.state, work.deployment)
-  end
-  return replaced
 end
 
 local function health(env, deployment)
@@ -221,34 +61,6 @@ local function ensure_running(env, deployment)
   return { outcome = "started", was = status.state }
 end
 
-local function new_id()
-  return crypto.hex(crypto.random(4))
-end
-
-local function add_deployment(env, wanted)
-  local id = new_id()
-  env.state:add_deployment { id = id, name = wanted.name, target = wanted.target }
-  failpoint.hit("deploy.after_row", "deploy")
-  return env.state:deployment(wanted.name)
-end
-
--- Everything about what is to be deployed that can be known before locking.
-local function prepare(env, loaded)
-  local found = target_recipe(env, loaded.target)
-  local inputs = fingerprint.inputs(found, loaded.data)
-  return {
-    name = loaded.name,
-    target = loaded.target,
-    data = loaded.data,
-    origins = loaded.origins,
-    recipe = found,
-    hooks = env.site and env.site.hooks or hooks.load(),
-    inputs = inputs,
-    digest = fingerprint.digest(env.state, loaded.data, inputs),
-    command = loaded.file and ("moonport deploy %s"):format(loaded.file) or nil,
-  }
-end
-
 -- An interrupted deployment of the very same thing goes on where it was.
 local function resumable(env, deployment, wanted)
   if not deployment or deployment.phase ~= "applying" or not deployment.pending then
@@ -262,58 +74,13 @@ local function resumable(env, deployment, wanted)
   return work.recipe and work or nil
 end
 
-local function serves_already(env, deployment, wanted)
-  if not deployment or not deployment.revision then
-    return false
-  end
-  local serving = env.state:revision(deployment.id, deployment.revision)
-  return serving.digest == wanted.digest and deployment.target == wanted.target
-end
-
--- As new_revision; a failure, such as a full disk, leaves no row behind that looks interrupted.
-local function begin_revision(env, deployment, wanted)
-  local ok, work = pcall(new_revision, env, deployment, wanted)
-  if not ok then
-    local quiet = { state = env.state, site = env.site }
-    shielded(deployment.name, settle.run, quiet, deployment)
-    error(work, 0)
-  end
-  return work
-end
-
 local function outcome_of(replaced, resumed)
   return resumed and "resumed" or replaced and "replaced" or "deployed"
 end
 
--- True when the recipe that would be run now is not the one that was.
-local function recipe_changed(serving, wanted)
-  local digests = {}
-  for _, file in ipairs(serving.files) do
-    digests[file.role .. ":" .. file.name] = file.sha256
-  end
-  for _, file in ipairs(wanted.recipe.files) do
-    local sha256 = crypto.hash("sha256", file.text)
-    if digests[file.role .. ":" .. file.name] ~= sha256 then
-      return true
-    end
-  end
-  return false
-end
-
--- The stand-ins for rows that a plan works on where there are none.
-local function planned_rows(env, wanted)
-  local deployment = env.state:deployment(wanted.name)
-    or { id = "00000000", name = wanted.name, target = wanted.target, phase = "none" }
-  local last = 0
-  for _, revision in ipairs(deployment.created and env.state:revisions(deployment.id) or {}) do
-    last = math.max(last, revision.number)
-  end
-  return deployment, { number = last + 1, manifest = wanted.data, inputs = wanted.inputs }
-end
-
 -- deploy.before runs before there is anything to undo.
 local function ask_hooks(env, wanted)
-  local deployment, revision = planned_rows(env, wanted)
+  local deployment, revision = wanted_of.planned_rows(env, wanted)
   run.hook(job.planned(env, deployment, revision, wanted), "deploy.before", {})
 end
 
@@ -323,30 +90,25 @@ local function deploy_locked(env, wanted, options)
   local work = resumable(env, deployment, wanted)
   if work then
     run.hook(work, "deploy.before", {})
-    tell(env, "notice", wanted.name, ("goes on at step `%s`"):format(deployment.step or "?"))
-    local replaced = apply(env, work, wanted)
+    apply.tell(env, "notice", wanted.name, ("goes on at step `%s`"):format(deployment.step or "?"))
+    local replaced = apply.run(env, work, wanted)
     return { outcome = outcome_of(replaced, true), revision = work.revision.number }
   elseif deployment then
     deployment = settle.run(env, deployment)
   end
-  if not options.replace and serves_already(env, deployment, wanted) then
+  if not options.replace and wanted_of.serves_already(env, deployment, wanted) then
     local result = ensure_running(env, deployment)
     result.revision = deployment.revision
-    if recipe_changed(state:revision(deployment.id, deployment.revision), wanted) then
+    if wanted_of.recipe_changed(state:revision(deployment.id, deployment.revision), wanted) then
       result.recipe_changed = true
       local text = "its recipe has changed since it was deployed; --replace deploys it anew"
-      tell(env, "notice", wanted.name, text)
+      apply.tell(env, "notice", wanted.name, text)
     end
     return result
   end
   ask_hooks(env, wanted)
-  deployment = deployment or add_deployment(env, wanted)
-  if deployment.target ~= wanted.target then
-    state:update_deployment(deployment.id, { target = wanted.target })
-    deployment.target = wanted.target
-  end
-  work = begin_revision(env, deployment, wanted)
-  local replaced = apply(env, work, wanted)
+  work = apply.begin(env, deployment, wanted)
+  local replaced = apply.run(env, work, wanted)
   return { outcome = outcome_of(replaced, false), revision = work.revision.number }
 end
 
@@ -361,32 +123,18 @@ end
 -- {kind = "hook", code = "refused"}, {kind = "state", code = "busy"}, ...
 function M.run(env, loaded, options)
   options = options or {}
-  local wanted = prepare(env, loaded)
+  local wanted = wanted_of.prepare(env, loaded)
   local lock <close> = env.state:lock(wanted.name, options) -- luacheck: ignore lock
   local result = deploy_locked(env, wanted, options)
   result.name = wanted.name
   return result
 end
 
-local function input_changes(from, to, changes)
-  for field, input in pairs(to) do
-    local old = from[field]
-    if old and old.path == input.path and old.sha256 ~= input.sha256 then
-      changes[#changes + 1] = {
-        path = field,
-        from = "sha256 " .. old.sha256:sub(1, 12),
-        to = "sha256 " .. input.sha256:sub(1, 12),
-      }
-    end
-  end
-end
-
 local function compare(env, deployment, wanted, result)
   local serving = env.state:revision(deployment.id, deployment.revision)
-  result.fields = manifest.changes(serving.manifest, wanted.data)
-  input_changes(serving.inputs, wanted.inputs, result.fields)
-  result.recipe_changed = recipe_changed(serving, wanted)
-  if serves_already(env, deployment, wanted) then
+  result.fields = wanted_of.changes(serving, wanted.data, wanted.inputs)
+  result.recipe_changed = wanted_of.recipe_changed(serving, wanted)
+  if wanted_of.serves_already(env, deployment, wanted) then
     local status = health(env, deployment)
     local fine = deployment.want == "running" and AS_WANTED[status.state]
     result.outcome = fine and "unchanged" or "start"
@@ -406,8 +154,8 @@ end
 -- anything would
 function M.plan(env, loaded, options)
   return task.read_only(function()
-    local wanted = prepare(env, loaded)
-    local deployment, revision = planned_rows(env, wanted)
+    local wanted = wanted_of.prepare(env, loaded)
+    local deployment, revision = wanted_of.planned_rows(env, wanted)
     local result = { name = wanted.name, outcome = "create", fields = {}, steps = {} }
     if settle.is_unsettled(deployment) then
       result.outcome = resumable(env, deployment, wanted) and "resume" or "settle"
@@ -476,7 +224,7 @@ function M.remove(env, name, options)
   if work then
     run.hook(work, "rm.before", {})
   end
-  local report = shielded(name, settle.remove, env, deployment, options)
+  local report = apply.shielded(name, settle.remove, env, deployment, options)
   if work then
     run.hook(work, "rm.after", {})
   end
@@ -547,10 +295,6 @@ function M.history(env, name)
   local list = {}
   for index, row in ipairs(rows) do
     local before = rows[index + 1]
-    local changes = before and manifest.changes(before.manifest, row.manifest) or {}
-    if before then
-      input_changes(before.inputs, row.inputs, changes)
-    end
     list[index] = {
       number = row.number,
       state = row.state,
@@ -558,7 +302,7 @@ function M.history(env, name)
       note = row.note,
       created = row.created,
       ended = row.ended,
-      fields = changes,
+      fields = before and wanted_of.changes(before, row.manifest, row.inputs) or {},
     }
   end
   return list
