@@ -1,6 +1,6 @@
 --- The service handle: one object with the same verbs, whatever the target.
 --
---    local svc = service.open(env, "squaring")
+--    local svc = service.open "squaring"
 --    svc:status().state                              --> "running"
 --    for line in svc:logs { follow = true } do ... end
 --    svc:stop { grace = 5 }
@@ -264,20 +264,24 @@ function Service:explain(path)
   return manifest.explain(origins, path)
 end
 
---- Opens a service.
--- @tparam table env {state, site, observer}
+--- Opens a service: `service.open "squaring"`, or `service.open(env, "squaring")`.
+-- @tparam ?table env {state, site, observer}; without it `moonport.env.default`
 -- @tparam string name
 -- @treturn service
 -- @raise {kind = "state", code = "not_found"} with the nearest name
 function M.open(env, name)
+  if type(env) == "string" then
+    env, name = require("moonport.env").default(), env
+  end
   local deployment = env.state:need_deployment(manifest.check_name(name))
   return setmetatable({ name = name, deployment = deployment, _env = env }, Service)
 end
 
 --- Lists all services.
--- @tparam table env
+-- @tparam ?table env {state, site, observer}; without it `moonport.env.default`
 -- @treturn table list of services, by name
 function M.list(env)
+  env = env or require("moonport.env").default()
   local list = {}
   for index, deployment in ipairs(env.state:deployments()) do
     list[index] =

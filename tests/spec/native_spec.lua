@@ -49,6 +49,17 @@ describe("the native target", function()
     assert.same({}, service.list(env))
   end)
 
+  it("is at hand by its name alone, in the store that the environment names", function()
+    local default = require "moonport.env".default()
+    local loaded = load { name = "by-name" }
+    deploy.run(default, loaded)
+    local deployed = service.open "by-name"
+    assert.equal("running", deployed:status().state)
+    assert.equal("by-name", service.list()[1].name)
+    deployed:remove()
+    assert.same({}, service.list())
+  end)
+
   it("is left alone by a sweep", function()
     run {}
     local before = service.open(env, "sleeper"):status().pid
