@@ -11,7 +11,7 @@ local keystore = require "moonport.keystore"
 local M = {}
 
 local PRIVATE = 448 -- 0700
-local PASS = 457 -- 0711: the service's account gets through to its data, and sees nothing else
+local PASS = 457 -- 0711: the service's account gets through to its data, and lists nothing
 
 --- Checks the keystore, where the manifest names one.
 -- @tparam context ctx
@@ -48,10 +48,11 @@ function M.plan(ctx)
   return { change(intent.service), change(intent.data) }
 end
 
--- Every directory above the data must let the service's account through.
+-- Every directory of the state above the data must let the service's account through. All files in
+-- them are the operator's alone.
 local function let_through(ctx, user)
   if user.uid == fs.stat(ctx.dir).uid then return end
-  fs.chmod(ctx.dir, PASS)
+  for _, dir in ipairs { ctx.state.dir, fs.dirname(ctx.dir), ctx.dir } do fs.chmod(dir, PASS) end
 end
 
 --- Makes the directories.
