@@ -194,4 +194,8 @@ bool mp_http_find_field(mp_http_bytes fields, const char *name, mp_http_field *f
  * The caller frees it. */
 char *mp_http_redact(const char *url);
 
+/* The version of libcurl, which this loads: "7.88.1". NULL and an error (code "library") where it
+ * is missing or too old. */
+const char *mp_http_libcurl(mp_error *err);
+
 #endif

@@ -113,3 +113,8 @@ char *mp_http_redact(const char *url) {
     mp_buf_puts(&out, host + path);
   return out.data;
 }
+
+const char *mp_http_libcurl(mp_error *err) {
+  const mp_curl_api *curl = mp_curl_load(err);
+  return curl ? curl->version_info(CURLVERSION_NOW)->version : NULL;
+}

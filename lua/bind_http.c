@@ -423,6 +423,16 @@ static int l_redact(lua_State *L) {
   return 1;
 }
 
+/* version(): of libcurl, which this loads */
+static int l_version(lua_State *L) {
+  mp_error err = {0};
+  const char *version = mp_http_libcurl(&err);
+  if (!version)
+    return mp_throw(L, &err);
+  lua_pushstring(L, version);
+  return 1;
+}
+
 static void make_class(lua_State *L, const char *name, const luaL_Reg *methods) {
   luaL_newmetatable(L, name);
   luaL_setfuncs(L, methods, 0);
@@ -444,9 +454,9 @@ int luaopen_moonport_http(lua_State *L) {
       {"response", exchange_response}, {"timings", exchange_timings},
       {"close", exchange_close},       {"__close", exchange_close},
       {"__gc", exchange_close},        {NULL, NULL}};
-  static const luaL_Reg functions[] = {{"request", l_request}, {"open", l_open},
-                                       {"values", l_values},   {"timings", l_timings},
-                                       {"redact", l_redact},   {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"request", l_request}, {"open", l_open},       {"values", l_values}, {"timings", l_timings},
+      {"redact", l_redact},   {"version", l_version}, {NULL, NULL}};
   make_class(L, HEADERS, of_headers);
   make_class(L, EXCHANGE, of_exchange);
   luaL_newlib(L, functions);

@@ -304,4 +304,10 @@ function M.download(options)
   end
 end
 
+--- The version of libcurl, which does the work.
+-- @function version
+-- @treturn string such as "7.88.1"
+-- @raise {kind="http", code="library"} where there is none that can be used
+M.version = core.version
+
 return M
