@@ -54,6 +54,25 @@ it "works there"
 check_exit 0 inside moonport --version
 check_equal "output" "$(inside moonport run -e 'print(6 * 7)')" 42
 
+it "passes its own doctor there"
+check_exit 0 inside moonport doctor -o json >doctor.json
+check_matches doctor.json '"result": *"ok"'
+for check in supervisor http state; do
+  inside moonport doctor | grep -E "^$check +ok " >/dev/null ||
+    check_failed "doctor's \`$check\`" "$(inside moonport doctor)"
+done
+
+it "brings its manual page, the unit for reboots, and completions that those shells accept"
+for file in share/man/man1/moonport.1.gz share/bash-completion/completions/moonport \
+  share/zsh/vendor-completions/_moonport share/fish/vendor_completions.d/moonport.fish; do
+  [[ -s $root/usr/$file ]] || check_failed "/usr/$file is missing or empty"
+done
+check_matches "$root/usr/share/bash-completion/completions/moonport" 'complete .*moonport'
+inside bash -n /usr/share/bash-completion/completions/moonport ||
+  check_failed "bash does not accept its completion"
+unit=$(find "$root/usr/lib/systemd" "$root/lib/systemd" -name moonport-restore.service | head -n1)
+check_matches "$unit" '^ExecStart=/usr/bin/moonport restore$'
+
 it "finds the libraries that it loads on first use, which no linker knows of"
 mapfile -t loaded < <(grep -hoE '"lib[a-z0-9.+-]+\.so\.[0-9]+"' "$MP_SOURCE_DIR"/{core,lua}/*.c | tr -d '"')
 check_matches <(printf '%s\n' "${loaded[@]}") '^libcurl\.so'
