@@ -126,6 +126,7 @@ int main(int argc, char **argv) {
     CURL *easy = curl_easy_init();
     body *self = calloc(1, sizeof *self);
     curl_easy_setopt(easy, CURLOPT_URL, argv[1]);
+    curl_easy_setopt(easy, CURLOPT_USERAGENT, "moonport"); /* the same request on the wire */
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, collect);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, self);
