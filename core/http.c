@@ -9,8 +9,10 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
-#define KEPT_HANDLES 64      /* as many easy handles wait for the next exchange */
-#define KEPT_CONNECTIONS 128 /* and as many idle connections */
+#define KEPT_HANDLES 64       /* as many easy handles wait for the next exchange */
+#define KEPT_CONNECTIONS 128  /* and as many idle connections */
+#define KEPT_BODY (64u << 10) /* bytes of a body's memory that may lie idle */
+#define USUAL_HEAD 512        /* bytes that most headers fit in */
 #define USER_AGENT "moonport"
 
 /* ---- waking the callers ------------------------------------------------------------------- */
@@ -134,7 +136,7 @@ static uv_poll_t *poll_of(mp_http_hub *hub, int fd) {
     }
     poll->data = hub;
     hub->polls[fd] = poll;
-    hub->open_handles++;
+    hub->refs++;
   }
   return hub->polls[fd];
 }
@@ -224,8 +226,8 @@ static void set_base(mp_http_hub *hub, mp_http_easy *easy) {
   /* Without it, cancelling during name resolution waits for the resolver's thread. */
   set(curl, CURLOPT_QUICK_EXIT, 1L);
   set(curl, CURLOPT_NOPROXY, hub->no_proxy);
-  if (getauxval(AT_SECURE))
-    set(curl, CURLOPT_PROXY, ""); /* the caller's environment has no say in a privileged process */
+  if (!*hub->no_proxy)
+    set(curl, CURLOPT_PROXY, "");
 }
 
 mp_http_easy *mp_http_easy_take(mp_http_hub *hub, mp_http *owner) {
@@ -245,6 +247,7 @@ mp_http_easy *mp_http_easy_take(mp_http_hub *hub, mp_http *owner) {
 
 static void easy_free(mp_http_hub *hub, mp_http_easy *easy) {
   hub->api->easy_cleanup(easy->curl);
+  free(easy->url);
   free(easy);
 }
 
@@ -258,18 +261,83 @@ void mp_http_easy_give(mp_http_hub *hub, mp_http_easy *easy) {
     hub->api->easy_reset(easy->curl);
     set_base(hub, easy);
     easy->dirty = false;
+    free(mp_steal(easy->url));
+    easy->limits = (mp_http_limits){0};
   }
   SLIST_INSERT_HEAD(&hub->kept, easy, link);
   hub->kept_count++;
 }
 
+/* ---- exchanges to use again ----------------------------------------------------------------- */
+
+static void free_spare(mp_http *http) {
+  mp_buf_free(&http->head);
+  mp_buf_free(&http->body);
+  mp_buf_free(&http->sending);
+  free(http);
+}
+
+static void hub_unref(mp_http_hub *hub) {
+  if (--hub->refs > 0)
+    return;
+  free(hub->polls);
+  free(hub->no_proxy);
+  free(hub);
+}
+
+mp_http *mp_http_take_spare(mp_http_hub *hub) {
+  mp_http *http = TAILQ_FIRST(&hub->spare);
+  if (http) {
+    TAILQ_REMOVE(&hub->spare, http, active_link);
+    hub->spare_count--;
+    mp_buf head = http->head, body = http->body;
+    *http = (mp_http){.head = head, .body = body};
+  } else {
+    http = mp_alloc(sizeof *http);
+    mp_buf_reserve(&http->head, USUAL_HEAD);
+  }
+  http->hub = hub;
+  http->refs = 1;
+  hub->refs++;
+  return http;
+}
+
+void mp_http_give_spare(mp_http *http) {
+  mp_http_hub *hub = http->hub;
+  if (hub->closed || hub->spare_count >= KEPT_HANDLES || http->body.cap > KEPT_BODY) {
+    free_spare(http);
+  } else {
+    mp_buf_clear(&http->head);
+    mp_buf_clear(&http->body);
+    mp_buf_free(&http->sending);
+    TAILQ_INSERT_HEAD(&hub->spare, http, active_link);
+    hub->spare_count++;
+  }
+  hub_unref(hub);
+}
+
 /* ---- the hub -------------------------------------------------------------------------------- */
 
-/* Local services are never behind the operator's proxy. */
+/* Whether the environment names a proxy. The caller's has no say in a privileged process. */
+static bool has_proxy(void) {
+  static const char *const names[] = {"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy",
+                                      "ALL_PROXY"};
+  for (size_t i = 0; i < sizeof names / sizeof *names && !getauxval(AT_SECURE); i++) {
+    const char *value = getenv(names[i]);
+    if (value && *value)
+      return true;
+  }
+  return false;
+}
+
+/* Local services are never behind the operator's proxy. Empty where there is no proxy at all, which
+ * saves libcurl from asking the environment for each exchange. */
 static char *make_no_proxy(void) {
   const char *own = getenv("no_proxy");
   if (!own)
     own = getenv("NO_PROXY");
+  if (!has_proxy())
+    return mp_strdup("");
   if (own && strcmp(own, "*") == 0)
     return mp_strdup(own);
   return mp_sprintf("%s%slocalhost,127.0.0.0/8,::1", own ? own : "", own && *own ? "," : "");
@@ -287,11 +355,7 @@ static void handle_closed(uv_handle_t *handle) {
   mp_http_hub *hub = handle->data;
   if (handle->type == UV_POLL)
     free(handle);
-  if (--hub->open_handles > 0)
-    return;
-  free(hub->polls);
-  free(hub->no_proxy);
-  free(hub);
+  hub_unref(hub);
 }
 
 /* Called by mp_loop_close. Exchanges that their owners have not released yet outlive the hub,
@@ -299,6 +363,7 @@ static void handle_closed(uv_handle_t *handle) {
  */
 static void hub_close(mp_loop *loop) {
   mp_http_hub *hub = loop->http;
+  mp_http *http;
   hub->settling = true;
   fail_all(hub, "the loop was closed");
   while (!TAILQ_EMPTY(&hub->ready))
@@ -308,6 +373,11 @@ static void hub_close(mp_loop *loop) {
     SLIST_REMOVE_HEAD(&hub->kept, link);
     easy_free(hub, easy);
   }
+  while ((http = TAILQ_FIRST(&hub->spare))) {
+    TAILQ_REMOVE(&hub->spare, http, active_link);
+    free_spare(http);
+  }
+  hub->closed = true;
   hub->api->multi_cleanup(hub->multi);
   for (size_t i = 0; i < hub->poll_count; i++) {
     if (hub->polls[i])
@@ -325,7 +395,7 @@ static void hub_init_handles(mp_http_hub *hub) {
   uv_timer_init(uv, &hub->sweep);
   uv_idle_init(uv, &hub->kick);
   hub->timer.data = hub->sweep.data = hub->kick.data = hub;
-  hub->open_handles = 3;
+  hub->refs = 3;
 }
 
 static void hub_init_multi(mp_http_hub *hub) {
@@ -351,6 +421,7 @@ mp_http_hub *mp_http_hub_of(mp_loop *loop, mp_error *err) {
   hub->no_proxy = make_no_proxy();
   TAILQ_INIT(&hub->ready);
   TAILQ_INIT(&hub->active);
+  TAILQ_INIT(&hub->spare);
   SLIST_INIT(&hub->kept);
   hub_init_handles(hub);
   hub_init_multi(hub);

@@ -22,11 +22,22 @@ typedef struct mp_http_hub mp_http_hub;
 typedef struct mp_http_easy mp_http_easy;
 typedef struct mp_http_file mp_http_file;
 
-/* An easy handle with what is set on it once. Kept for the next exchange. */
+/* What every exchange sets. */
+typedef struct {
+  bool set; /* at all */
+  bool follow;
+  int redirects;
+  uint64_t timeout_ms, connect_timeout_ms;
+} mp_http_limits;
+
+/* An easy handle with what is set on it once. Kept for the next exchange, which is often alike, so
+ * what the last one set is remembered. */
 struct mp_http_easy {
   CURL *curl;
   mp_http *owner; /* borrowed; NULL while kept */
-  bool dirty;     /* carries options that another exchange must not inherit */
+  char *url;      /* owned; the one it has, NULL: none */
+  mp_http_limits limits;
+  bool dirty; /* carries options that another exchange must not inherit */
   SLIST_ENTRY(mp_http_easy) link;
   char error[CURL_ERROR_SIZE]; /* libcurl's words for the last failure */
 };
@@ -41,12 +52,15 @@ struct mp_http_hub {
   uv_idle_t kick;    /* active while `ready` waits for a turn of the loop */
   uv_poll_t **polls; /* by descriptor; stopped ones are kept for the next socket of that number */
   size_t poll_count;
-  bool settling; /* `ready` will be looked at before the loop goes on */
-  unsigned open_handles;
+  bool settling;                /* `ready` will be looked at before the loop goes on */
   TAILQ_HEAD(, mp_http) ready;  /* exchanges with something to report */
   TAILQ_HEAD(, mp_http) active; /* transfers under way */
   SLIST_HEAD(, mp_http_easy) kept;
   unsigned kept_count;
+  TAILQ_HEAD(, mp_http) spare; /* released ones, with the memory of their buffers */
+  unsigned spare_count;
+  unsigned refs; /* the open handles and the exchanges that their owners have */
+  bool closed;
   char *no_proxy;
 };
 
@@ -63,7 +77,7 @@ typedef struct {
 } mp_http_waiter;
 
 struct mp_http {
-  mp_http_hub *hub;   /* NULL once the loop was closed */
+  mp_http_hub *hub;
   mp_http_easy *easy; /* NULL once the transfer is over */
   unsigned refs;      /* the owner, and the ready list */
   bool queued, freed;
@@ -100,7 +114,9 @@ struct mp_http {
   mp_buf head;     /* status line and fields of the latest response */
   size_t reason_at;
   mp_buf body;
-  size_t read;       /* of `body`, taken by the reader */
+  size_t read;    /* of `body`, taken by the reader */
+  int64_t length; /* by its Content-Length; -1: not told */
+  bool has_location;
   uint64_t received; /* bytes of body so far */
   bool head_ready, done, recv_paused;
   mp_error error; /* how it failed */
@@ -110,8 +126,10 @@ struct mp_http {
 mp_http_hub *mp_http_hub_of(mp_loop *loop, mp_error *err);
 mp_http_easy *mp_http_easy_take(mp_http_hub *hub, mp_http *owner);
 void mp_http_easy_give(mp_http_hub *hub, mp_http_easy *easy);
-void mp_http_queue(mp_http *http);      /* there is something to report */
-void mp_http_watch_idle(mp_http *http); /* its idle timeout counts from now */
+mp_http *mp_http_take_spare(mp_http_hub *hub); /* zeroed but for empty buffers; refs is 1 */
+void mp_http_give_spare(mp_http *http);        /* what it owns, but for its buffers, is released */
+void mp_http_queue(mp_http *http);             /* there is something to report */
+void mp_http_watch_idle(mp_http *http);        /* its idle timeout counts from now */
 
 /* http_request.c: checks the options, copies what outlives the call, sets the handle up. */
 int mp_http_check(const mp_http_options *options, mp_error *err);

@@ -319,18 +319,33 @@ static void set_route(setter *s, mp_http *http, const mp_http_options *options) 
 }
 
 static void set_limits(setter *s, mp_http *http, const mp_http_options *options) {
-  int redirects = options->redirects;
-  if (redirects < 0)
-    redirects = is_reading(http->method) ? MP_HTTP_REDIRECTS : 0;
-  http->follow = redirects > 0;
-  set_long(s, CURLOPT_FOLLOWLOCATION, http->follow);
-  set_long(s, CURLOPT_MAXREDIRS, redirects);
-  set_ms(s, CURLOPT_TIMEOUT_MS, options->timeout_ms);
-  /* For libcurl, 0 would be its own default of five minutes. */
-  set_ms(s, CURLOPT_CONNECTTIMEOUT_MS,
-         options->connect_timeout_ms ? options->connect_timeout_ms : INT32_MAX);
+  mp_http_limits limits = {true, false, options->redirects, options->timeout_ms,
+                           options->connect_timeout_ms};
+  if (limits.redirects < 0)
+    limits.redirects = is_reading(http->method) ? MP_HTTP_REDIRECTS : 0;
+  limits.follow = http->follow = limits.redirects > 0;
   if (options->compressed)
     set_text_once(s, CURLOPT_ACCEPT_ENCODING, "");
+  mp_http_limits *last = &s->easy->limits;
+  if (last->set && last->redirects == limits.redirects && last->timeout_ms == limits.timeout_ms &&
+      last->connect_timeout_ms == limits.connect_timeout_ms)
+    return;
+  *last = limits;
+  set_long(s, CURLOPT_FOLLOWLOCATION, limits.follow);
+  set_long(s, CURLOPT_MAXREDIRS, limits.redirects);
+  set_ms(s, CURLOPT_TIMEOUT_MS, limits.timeout_ms);
+  /* For libcurl, 0 would be its own default of five minutes. */
+  set_ms(s, CURLOPT_CONNECTTIMEOUT_MS,
+         limits.connect_timeout_ms ? limits.connect_timeout_ms : INT32_MAX);
+}
+
+static void set_url(setter *s, const char *url) {
+  mp_http_easy *easy = s->easy;
+  if (easy->url && strcmp(easy->url, url) == 0)
+    return;
+  free(easy->url);
+  easy->url = mp_strdup(url);
+  SET(s, CURLOPT_URL, url);
 }
 
 /* ---- another server name -------------------------------------------------------------------- */
@@ -367,7 +382,7 @@ static int override_name(setter *s, mp_http *http, const char *name, char **host
     http->route.data = mp_steal(route);
     s->easy->dirty = true;
     SET(s, CURLOPT_CONNECT_TO, &http->route);
-    SET(s, CURLOPT_URL, parts.rewritten);
+    set_url(s, parts.rewritten);
     bool usual = strcmp(parts.port, is_https(http->url) ? "443" : "80") == 0;
     *host_header =
         mp_sprintf("Host: %s%s%s", parts.host, usual ? "" : ":", usual ? "" : parts.port);
@@ -393,7 +408,7 @@ int mp_http_set_up(mp_http *http, const mp_http_options *options, mp_error *err)
     if (!has_header(options, "Host"))
       own[own_count++] = http->host_header;
   } else {
-    SET(&s, CURLOPT_URL, http->url);
+    set_url(&s, http->url);
   }
   set_method(&s, http, body_size);
   SET(&s, CURLOPT_HTTPHEADER, make_fields(http, options, own, own_count));

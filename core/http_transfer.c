@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define MAX_HEAD (256u << 10)      /* bytes of header fields */
 #define RESERVE_AT_MOST (1u << 20) /* of a body on the word of its Content-Length */
@@ -40,10 +41,8 @@ void mp_http_unref(mp_http *http) {
   free(http->final_url);
   free(http->unix_socket);
   free(http->ca);
-  mp_buf_free(&http->head);
-  mp_buf_free(&http->body);
   mp_error_reset(&http->error);
-  free(http);
+  mp_http_give_spare(http);
 }
 
 /* Takes the transfer off libcurl; its connection goes back to the pool, or closes when something is
@@ -90,9 +89,7 @@ static bool expects_body(const char *method) {
 }
 
 static mp_http *make(mp_http_hub *hub, const mp_http_options *options) {
-  mp_http *http = mp_alloc(sizeof *http);
-  http->hub = hub;
-  http->refs = 1;
+  mp_http *http = mp_http_take_spare(hub);
   http->in.http = http->out.http = http;
   http->url = mp_strdup(options->url);
   take_method(http, options->method ? options->method : "GET");
@@ -154,6 +151,8 @@ int mp_http_start(mp_loop *loop, const mp_http_options *options, mp_http **out, 
  * line stays at the front of the head, ended by a NUL where its line end was. */
 static void begin_head(mp_http *http, const char *line, size_t len) {
   mp_http_response *response = &http->response;
+  http->length = -1;
+  http->has_location = false;
   mp_buf_clear(&http->head);
   mp_buf_append(&http->head, line, len);
   char *text = http->head.data;
@@ -175,25 +174,21 @@ static int over_limit(mp_http *http) {
 
 /* A final response has been announced: everything but 1xx and what libcurl goes on from. */
 static bool is_final(mp_http *http) {
-  mp_http_field field;
   int status = http->response.status;
   if (status < 200)
     return status == 101;
-  bool redirect = status >= 300 && status < 400;
-  return !(http->follow && redirect &&
-           mp_http_find_field(mp_http_fields(http), "Location", &field));
+  return !(http->follow && http->has_location && status >= 300 && status < 400);
 }
 
 static int end_head(mp_http *http) {
-  mp_http_field field;
   if (!is_final(http))
     return 0;
   http->head_ready = true;
   if (http->stream && http->in.cb)
     mp_http_queue(http);
-  if (http->head_only || !mp_http_find_field(mp_http_fields(http), "Content-Length", &field))
+  if (http->head_only || http->length < 0)
     return 0;
-  uint64_t length = strtoull(field.value, NULL, 10);
+  uint64_t length = (uint64_t)http->length;
   if (length > http->max_body)
     return over_limit(http);
   if (!http->stream)
@@ -201,24 +196,37 @@ static int end_head(mp_http *http) {
   return 0;
 }
 
+static bool is_field(const char *line, size_t len, const char *name, size_t name_len) {
+  return len > name_len && line[name_len] == ':' && strncasecmp(line, name, name_len) == 0;
+}
+
+static int add_field(mp_http *http, const char *line, size_t len) {
+  if (http->head.len + len > MAX_HEAD) {
+    mp_http_fail(http, MP_LIMIT, "the header is longer than %u bytes", MAX_HEAD);
+    return -1;
+  }
+  mp_buf_append(&http->head, line, len);
+  if (is_field(line, len, "Content-Length", 14))
+    http->length = strtoll(http->head.data + http->head.len - len + 15, NULL, 10);
+  else if (is_field(line, len, "Location", 8))
+    http->has_location = true;
+  return 0;
+}
+
 size_t mp_http_on_head(char *bytes, size_t one, size_t len, void *data) {
   mp_http *http = ((mp_http_easy *)data)->owner;
+  int rc = 0;
   len *= one;
   http->active_at = uv_now(&http->hub->loop->uv);
   if (http->head_ready)
     return len; /* trailers */
-  if (len >= 5 && memcmp(bytes, "HTTP/", 5) == 0) {
+  if (len >= 5 && memcmp(bytes, "HTTP/", 5) == 0)
     begin_head(http, bytes, len);
-    return len;
-  }
-  if (len <= 2 && (bytes[0] == '\r' || bytes[0] == '\n'))
-    return end_head(http) == 0 ? len : 0;
-  if (http->head.len + len > MAX_HEAD) {
-    mp_http_fail(http, MP_LIMIT, "the header is longer than %u bytes", MAX_HEAD);
-    return 0;
-  }
-  mp_buf_append(&http->head, bytes, len);
-  return len;
+  else if (len <= 2 && (bytes[0] == '\r' || bytes[0] == '\n'))
+    rc = end_head(http);
+  else
+    rc = add_field(http, bytes, len);
+  return rc == 0 ? len : 0;
 }
 
 /* ---- libcurl's callbacks: the body ---------------------------------------------------------- */

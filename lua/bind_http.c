@@ -168,12 +168,17 @@ static exchange *check_open(lua_State *L) {
 
 /* ---- responses ------------------------------------------------------------------------------ */
 
-static void set_version(lua_State *L, int version) {
-  if (version % 10 == 0 && version >= 20)
-    lua_pushfstring(L, "%d", version / 10);
-  else
-    lua_pushfstring(L, "%d.%d", version / 10, version % 10);
-  lua_setfield(L, -2, "http_version");
+static const char *version_text(int version) {
+  switch (version) {
+  case 10:
+    return "1.0";
+  case 11:
+    return "1.1";
+  case 20:
+    return "2";
+  default:
+    return "3";
+  }
 }
 
 static void set_text(lua_State *L, const char *name, const char *text) {
@@ -189,7 +194,7 @@ static int push_response(lua_State *L, mp_http **http, bool streamed) {
   lua_setfield(L, -2, "status");
   set_text(L, "reason", response->reason);
   set_text(L, "url", response->url);
-  set_version(L, response->version);
+  set_text(L, "http_version", version_text(response->version));
   push_headers(L, *http);
   lua_setfield(L, -2, "headers");
   if (streamed) {
