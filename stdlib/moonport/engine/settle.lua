@@ -41,7 +41,11 @@ function M.undo_pending(work)
   state:update_deployment(deployment.id, { phase = "undoing" })
   deployment.phase = "undoing"
   local report = undo.run(work, { keep = belongs_to_deployment(deployment) })
-  state:abandon(deployment)
+  state:abandon(deployment, function(tx)
+    if deployment.revision then
+      journal.hand_over(tx, deployment)
+    end
+  end)
   record.write(state, deployment)
   return report
 end
@@ -63,11 +67,11 @@ function M.resume_serving(env, deployment)
   return not ok and why or nil
 end
 
--- Undoes whatever revisions other than `serving` left, newest first.
-local function undo_others(env, deployment, keep)
+-- Undoes what revisions have, newest first: all of them, or with `spared` all but that one.
+local function undo_revisions(env, deployment, keep, spared)
   local report = { undone = {}, left = {} }
   for _, revision in ipairs(env.state:revisions(deployment.id)) do
-    if revision.number ~= deployment.revision or keep == nil then
+    if revision.number ~= spared then
       merge(report, undo.run(job.open(env, deployment, revision), { keep = keep }))
     end
   end
@@ -80,7 +84,8 @@ end
 -- @treturn table report
 function M.retire(env, deployment)
   local state = env.state
-  local report = undo_others(env, deployment, belongs_to_deployment(deployment))
+  local keep = belongs_to_deployment(deployment)
+  local report = undo_revisions(env, deployment, keep, deployment.revision)
   state.db:transaction(function(tx)
     if deployment.revision then
       journal.hand_over(tx, deployment)
@@ -114,6 +119,20 @@ end
 
 M.describe_left = describe_left
 
+-- Undoes every revision. What belongs to the deployment, its data above all, goes only after every
+-- revision that could use it: with the one that serves, or what even older ones have of their own.
+local function undo_all(env, deployment)
+  local rows = env.state:revisions(deployment.id)
+  local last = deployment.revision or rows[1] and rows[1].number
+  local report = undo_revisions(env, deployment, function(entry)
+    return entry.scope == "deployment"
+  end, last)
+  if last then
+    merge(report, undo.run(job.open(env, deployment, env.state:revision(deployment.id, last))))
+  end
+  return merge(report, undo_revisions(env, deployment, nil, last))
+end
+
 local function forget(env, deployment)
   local state = env.state
   failpoint.hit("remove.before_directory", "remove")
@@ -121,6 +140,10 @@ local function forget(env, deployment)
   fs.remove_tree(runtime.dir(state, deployment.id))
   failpoint.hit("remove.after_directory", "remove")
   state:forget_deployment(deployment)
+  if #state:deployments() == 0 then
+    -- Whoever begins to deploy meanwhile has a directory in it, and then it stays.
+    try(fs.remove, runtime.base(state), { if_exists = true })
+  end
 end
 
 --- Undoes everything and forgets the deployment.
@@ -133,7 +156,7 @@ function M.remove(env, deployment, options)
   local state = env.state
   state:update_deployment(deployment.id, { phase = "removing", want = "stopped" })
   deployment.phase = "removing"
-  local report = undo_others(env, deployment, nil)
+  local report = undo_all(env, deployment)
   if #report.left > 0 and not (options and options.force) then
     record.write(state, deployment)
     errors.raise {

@@ -74,8 +74,17 @@ end
 
 M.describe_error = describe
 
+-- A step that only looked or waited has nothing to take back, and nothing is told of it.
+local function is_empty(job, entry)
+  local step = find_step(job.recipe, entry.step)
+  return step and not step.undo and #job.journal:resources(entry.step) == 0
+end
+
 local function try_entry(job, entry, report)
   local step = find_step(job.recipe, entry.step) or { name = entry.step }
+  if is_empty(job, entry) then
+    return undo_entry(job, entry)
+  end
   run.tell(job, "undo.started", step)
   context.enter(job.ctx, entry.step)
   local started = clock.monotonic()

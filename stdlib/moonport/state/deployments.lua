@@ -228,11 +228,15 @@ end
 
 --- The pending revision has failed or was given up, and is undone.
 -- @tparam table deployment row; updated in place
-function methods:abandon(deployment)
+-- @tparam ?function also function(tx): what belongs to the same transaction
+function methods:abandon(deployment, also)
   local phase = deployment.revision and "active" or "failed"
   self.db:transaction(function(tx)
     end_revision(tx, deployment.id, deployment.pending, "failed")
     self:update_deployment(deployment.id, { phase = phase, pending = false, step = false }, tx)
+    if also then
+      also(tx)
+    end
   end)
   deployment.phase, deployment.pending, deployment.step = phase, nil, nil
 end
