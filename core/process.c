@@ -62,7 +62,8 @@ struct mp_process {
   unsigned refs; /* the owner, the open handle, each timer and turn */
 };
 
-static void unref(mp_process *self) {
+/* Not inlined, since GCC 12 then mistakes a reference that is left for a use after the last. */
+__attribute__((noinline)) static void unref(mp_process *self) {
   if (--self->refs == 0)
     free(self);
 }
