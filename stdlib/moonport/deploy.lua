@@ -228,6 +228,7 @@ function M.remove(env, name, options)
   if work then
     run.hook(work, "rm.after", {})
   end
+  state:remove_lock(name)
   return report
 end
 

@@ -32,6 +32,7 @@ local function unless_busy(state, name, fn)
   if lock then
     local held <close> = lock -- luacheck: ignore held
     fn()
+    state:remove_lock(name)
   elseif not errors.is(why, "state", "busy") then
     error(why, 0)
   end
@@ -93,6 +94,17 @@ local function sweep_directory(sweep, name)
   end)
 end
 
+-- Lock files of deployments that are gone. They hold nothing, so nobody is told.
+local function sweep_locks(sweep)
+  local state = sweep.env.state
+  for _, entry in ipairs(sweep.dry and {} or fs.list(state.dir .. "/locks")) do
+    local name = entry.name:match "^(.+)%.lock$"
+    if name and manifest.is_name(name) and not state:deployment(name) then
+      unless_busy(state, name, function() end)
+    end
+  end
+end
+
 local function sweep_runtime(sweep)
   local state, known = sweep.env.state, {}
   local base = runtime.base(state)
@@ -137,6 +149,7 @@ function M.run(env, options)
     end
   end
   sweep_runtime(sweep)
+  sweep_locks(sweep)
   for _, row in ipairs(shared.sweep(env.state, sweep.dry)) do
     sweep.rows[#sweep.rows + 1] = {
       what = resources.describe(row.kind, row.identity),

@@ -196,16 +196,23 @@ function State:deployment_dir(name)
   return self.dir .. "/deployments/" .. manifest.check_name(name)
 end
 
+-- A command that only asks whether somebody is at work (`is_locked`) is itself a holder for an
+-- instant, and must not turn another away.
+local ASKING_SECONDS = 0.5
+
+local function lock_path(state, name)
+  return ("%s/locks/%s.lock"):format(state.dir, manifest.check_name(name))
+end
+
 --- Takes the lock of a deployment, so that two commands on it exclude each other. It is dropped by
 -- `lock:release()`, by `<close>`, and by the kernel when this process ends.
 -- @tparam string name
--- @tparam ?table options `wait`: seconds to wait for another command (default: not at all)
+-- @tparam ?table options `wait`: seconds to wait for another command (default: half a second)
 -- @treturn lock
 -- @raise {kind = "state", code = "busy"}
 function State:lock(name, options)
-  manifest.check_name(name)
-  local path = ("%s/locks/%s.lock"):format(self.dir, name)
-  local lock, why = try(fs.lock, path, { wait = options and options.wait or 0 })
+  local wait = options and options.wait or ASKING_SECONDS
+  local lock, why = try(fs.lock, lock_path(self, name), { wait = wait })
   if errors.is(why, nil, "held") then
     errors.raise {
       kind = "state",
@@ -224,11 +231,24 @@ end
 -- @tparam string name
 -- @treturn boolean
 function State:is_locked(name)
-  local lock, why = try(self.lock, self, name)
+  local path = lock_path(self, name)
+  if not fs.exists(path) then
+    return false
+  end
+  local lock, why = try(fs.lock, path, { wait = 0, shared = true })
   if lock then
     lock:release()
   end
-  return errors.is(why, "state", "busy")
+  return errors.is(why, nil, "held")
+end
+
+--- Removes the file of a deployment's lock, when there is no such deployment any more. The lock
+-- must be held: whoever waits for it sees that the file is gone, and makes a new one.
+-- @tparam string name
+function State:remove_lock(name)
+  if not self:deployment(name) then
+    fs.remove(lock_path(self, name), { if_exists = true })
+  end
 end
 
 --- A keyed digest of plain text: equal texts give equal digests in one store, and nothing else can

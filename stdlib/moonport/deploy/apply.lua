@@ -122,6 +122,8 @@ end
 local function back_out(env, work, wanted, step, cause)
   local deployment = work.deployment
   local note = failure.collect(work, step, cause, wanted.command)
+  -- Written before anything is undone, too: being killed meanwhile must not lose it.
+  failure.write(env.state:deployment_dir(deployment.name), note)
   failure.add_undo(note, settle.undo_pending(work))
   if deployment.revision then
     local why, text = settle.resume_serving(env, deployment), "revision %d serves as before"

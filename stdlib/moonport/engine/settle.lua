@@ -182,6 +182,10 @@ function M.is_unsettled(deployment)
   return require("moonport.state.deployments").UNDER_WAY[deployment.phase] or false
 end
 
+local function has_failure(env, deployment)
+  return fs.exists(env.state:deployment_dir(deployment.name) .. "/failure.json")
+end
+
 local SETTLE = {}
 
 function SETTLE.applying(env, deployment)
@@ -195,6 +199,11 @@ function SETTLE.applying(env, deployment)
   end
   local revision = env.state:revision(deployment.id, deployment.pending)
   local report = M.undo_pending(job.open(env, deployment, revision))
+  if deployment.phase == "failed" and #report.left == 0 and not has_failure(env, deployment) then
+    -- It never served and nothing is left of it, nor anything to tell.
+    forget(env, deployment)
+    return nil, report
+  end
   local why = M.resume_serving(env, deployment)
   if why then
     error(why, 0)
