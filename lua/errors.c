@@ -138,7 +138,7 @@ static int error_tostring(lua_State *L) {
   luaL_Buffer text;
   luaL_buffinit(L, &text);
   lua_getfield(L, 1, "where");
-  bool has_where = lua_isstring(L, -1);
+  bool has_where = lua_isstring(L, -1) && lua_rawlen(L, -1) > 0;
   lua_pop(L, 1);
   if (has_where) {
     add_field(L, &text, 1, "where", "");
@@ -170,7 +170,8 @@ static int error_tostring(lua_State *L) {
 /*** Makes an error value without raising it.
  * @function new
  * @tparam table fields `kind`, `code`, `message` and, where they help, `hint`, `cause`; other
- * fields are kept. `where` is filled in with the calling script's line unless given.
+ * fields are kept. `where` is filled in with the calling script's line unless given; "" is for what
+ * has no line, such as a word of the command line.
  * @treturn table the error
  */
 static int errors_new(lua_State *L) {

@@ -90,10 +90,33 @@ static void set_arg(lua_State *L, int argc, char **argv, int script) {
   lua_setglobal(L, "arg");
 }
 
+/* Colours are for terminals, and for people who want them (https://no-color.org). */
+static bool has_colour(void) {
+  const char *refused = getenv("NO_COLOR"), *term = getenv("TERM");
+  return isatty(STDERR_FILENO) && !(refused && *refused) && !(term && strcmp(term, "dumb") == 0);
+}
+
+#define HINT "  hint:"
+
+/* `moonport: message`, with a hint on a line of its own below. */
+static void print_message(const char *text) {
+  bool colour = has_colour();
+  fputs(colour ? "\x1b[1;31mmoonport:\x1b[0m " : "moonport: ", stderr);
+  while (text) {
+    const char *end = strchr(text, '\n');
+    int len = end ? (int)(end - text) : (int)strlen(text);
+    if (colour && strncmp(text, HINT, strlen(HINT)) == 0)
+      fprintf(stderr, "\x1b[36m" HINT "\x1b[0m%.*s\n", len - (int)strlen(HINT),
+              text + strlen(HINT));
+    else
+      fprintf(stderr, "%.*s\n", len, text);
+    text = end ? end + 1 : NULL;
+  }
+}
+
 static void print_error(lua_State *L, int index, bool trace) {
-  const char *text = luaL_tolstring(L, index, NULL);
-  char *clean = mp_scrub_text(text);
-  fprintf(stderr, "moonport: %s\n", clean);
+  char *clean = mp_scrub_text(luaL_tolstring(L, index, NULL));
+  print_message(clean);
   free(clean);
   if (trace && lua_isstring(L, index + 1)) {
     clean = mp_scrub_text(lua_tostring(L, index + 1));
@@ -103,6 +126,20 @@ static void print_error(lua_State *L, int index, bool trace) {
   lua_pop(L, 1);
 }
 
+/* True for what there is nothing to say about: an error that asks for it (`quiet`), such as a
+ * reader of our output that has gone, and Ctrl-C where it is how one leaves (`quiet_interrupt` of
+ * moonport.cli). */
+static bool is_quiet(lua_State *L, int error, int status) {
+  int top = lua_gettop(L);
+  bool quiet =
+      mp_is_error(L, error) && lua_getfield(L, error, "quiet") != LUA_TNIL && lua_toboolean(L, -1);
+  if (!quiet && status > 128 && luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE) &&
+      lua_getfield(L, -1, "moonport.cli") == LUA_TTABLE)
+    quiet = lua_getfield(L, -1, "quiet_interrupt") != LUA_TNIL && lua_toboolean(L, -1);
+  lua_settop(L, top);
+  return quiet;
+}
+
 /* The function and its arguments are on the stack. */
 static int call_and_report(mp_runtime *rt, int nargs, bool trace) {
   lua_State *L = rt->L;
@@ -110,7 +147,7 @@ static int call_and_report(mp_runtime *rt, int nargs, bool trace) {
     return rt->exit_requested ? rt->exit_code : -1;
   int error = lua_absindex(L, -2);
   int status = mp_exit_status(L, error);
-  if (!rt->exit_requested)
+  if (!rt->exit_requested && !is_quiet(L, error, status))
     print_error(L, error, trace);
   return status;
 }

@@ -26,7 +26,8 @@ end
 -- @treturn string
 function M.timestamp(seconds)
   local whole = math.floor(seconds)
-  return os.date("!%Y-%m-%dT%H:%M:%S", whole) .. (".%09dZ"):format((seconds - whole) * 1e9)
+  local nanoseconds = math.floor((seconds - whole) * 1e9)
+  return os.date("!%Y-%m-%dT%H:%M:%S", whole) .. (".%09dZ"):format(nanoseconds)
 end
 
 --- The moment that a timestamp of a log stands for.
@@ -109,21 +110,22 @@ local function joiner()
   end
 end
 
--- How many lines end in this file.
-local function count_lines(file)
+-- How many lines that `wants` takes end in this file.
+local function count_lines(file, wants)
   local count, source = 0, open_file(file)
   if not source then return 0 end
   read_lines(source, function(line)
-    if line:find("^%S+ %S+ F") then count = count + 1 end
+    local time, stream = line:match("^(%S+) (%S+) F")
+    if time and wants(time, stream) then count = count + 1 end
   end)
   source.handle:close()
   return count
 end
 
 -- Where the last `wanted` lines begin: the index of a file, and how many of its lines to pass over.
-local function find_tail(files, wanted)
+local function find_tail(files, wanted, wants)
   for index = #files, 1, -1 do
-    local count = count_lines(files[index])
+    local count = count_lines(files[index], wants)
     if count >= wanted then return index, count - wanted end
     wanted = wanted - count
   end
@@ -133,18 +135,17 @@ end
 local Reader = {}
 Reader.__index = Reader
 
-function Reader:wants(record)
-  return (not self.since or record.time >= self.since)
-    and (not self.stream or record.stream == self.stream)
+function Reader:wants(time, stream)
+  return (not self.since or time >= self.since) and (not self.stream or stream == self.stream)
 end
 
 function Reader:take(line)
   local record = M.parse(line)
   record = record and self.join(record)
-  if not record then return end
+  if not record or not self:wants(record.time, record.stream) then return end
   if self.passed_over > 0 then
     self.passed_over = self.passed_over - 1
-  elseif self:wants(record) then
+  else
     self.waiting[#self.waiting + 1] = record
   end
 end
@@ -185,7 +186,10 @@ end
 function Reader:start(tail)
   local files = files_of(self.dir, self.name)
   local first = 1
-  if tail then first, self.passed_over = find_tail(files, tail) end
+  if tail then
+    local function wants(time, stream) return self:wants(time, stream) end
+    first, self.passed_over = find_tail(files, tail, wants)
+  end
   if files[first] and not self:open(files[first]) then return self:start(tail) end
   self:advance()
 end

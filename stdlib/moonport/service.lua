@@ -110,11 +110,30 @@ function Service:refresh()
   self._work = nil
 end
 
+-- True while a command is about to start the service again: in a restart, or when a new revision
+-- takes over.
+local function is_being_restarted(self)
+  local deployment = self._env.state:deployment(self.name)
+  return deployment ~= nil
+    and deployment.want == "running"
+    and deployment.phase ~= "removing"
+    and self._env.state:is_locked(self.name)
+end
+
 --- Gives the lines of output.
--- @tparam ?table options `follow`, `tail` (lines), `since` (seconds since 1970), `stream`
+-- @tparam ?table options `follow` (goes on with what comes, over restarts), `tail` (lines), `since`
+-- (seconds since 1970), `stream`
 -- @treturn function iterator of {time, stream, text}
 function Service:logs(options)
-  return call(self, "logs", options or {})
+  local wanted = {
+    expects_more = function()
+      return is_being_restarted(self)
+    end,
+  }
+  for name, value in pairs(options or {}) do
+    wanted[name] = value
+  end
+  return call(self, "logs", wanted)
 end
 
 --- Runs a command beside the service, where and as whom it runs.

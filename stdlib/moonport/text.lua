@@ -59,6 +59,23 @@ function M.quote(text)
   return '"' .. M.visible((text:gsub('[\\"]', "\\%0"))) .. '"'
 end
 
+-- A word as a shell would take it.
+local function word(value)
+  if value:find("^[%w%-_./:=@%%+,]+$") then return value end
+  -- What only a shell of today can write: $'...'.
+  if value:find("%c") then return "$'" .. M.visible((value:gsub("[\\']", "\\%0"))) .. "'" end
+  return "'" .. value:gsub("'", "'\\''") .. "'"
+end
+
+--- An argv in one line that a shell would read the same.
+-- @tparam {string,...} argv
+-- @treturn string
+function M.argv(argv)
+  local words = {}
+  for index, value in ipairs(argv) do words[index] = word(tostring(value)) end
+  return table.concat(words, " ")
+end
+
 --- Cuts text at a byte limit without cutting a character in two.
 -- @tparam string text
 -- @tparam integer limit in bytes

@@ -65,11 +65,31 @@ local function joined(...)
   return table.concat(parts, "\t")
 end
 
+local EPIPE = 32
+local ENDED_BY_SIGPIPE = 141 -- what a shell shows of a program that died of it
+
+-- A reader that has seen enough (`| head`) is no failure worth a word; a full disk is.
+local function cannot_write(why, errno)
+  if errno == EPIPE then
+    errors.raise {
+      kind = "ui", code = "EPIPE", message = "nobody reads standard output any more",
+      quiet = true, exit = ENDED_BY_SIGPIPE, where = "",
+    }
+  end
+  errors.raise {
+    kind = "ui", code = "write", message = "could not write to standard output: " .. why,
+    where = "",
+  }
+end
+
 --- Prints a line to standard output, with secrets masked.
 -- @param ... values, as for `print`
+-- @raise {kind="ui"} when it cannot be written; {code="EPIPE"} when nobody reads it any more, which
+--   ends moonport without a word
 function M.print(...)
-  io.stdout:write(secret.scrub(joined(...)), "\n")
-  io.stdout:flush()
+  local ok, why, errno = io.stdout:write(secret.scrub(joined(...)), "\n")
+  if ok then ok, why, errno = io.stdout:flush() end
+  if not ok then cannot_write(why, errno) end
 end
 
 --- Prints a line about what happens, to standard error, with secrets masked.
@@ -82,6 +102,17 @@ end
 -- @tparam string message
 function M.warn(message)
   M.note(M.colour("yellow", "warning:", "stderr") .. " " .. message)
+end
+
+--- Prints an error to standard error, the way that moonport ends with one.
+-- @param err
+-- @tparam[opt] string about what it is about, such as a service's name
+function M.complain(err, about)
+  local shown = tostring(err):gsub("\n  hint:", function(hint)
+    return M.colour("cyan", hint, "stderr")
+  end)
+  M.note(("%s %s%s"):format(M.colour("red", "moonport:", "stderr"),
+    about and ("%s: "):format(about) or "", shown))
 end
 
 --- Writes rows as an aligned table.

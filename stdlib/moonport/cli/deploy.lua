@@ -3,16 +3,21 @@ local options = require "moonport.cli.options"
 
 local M = {
   summary = "Deploy services from their manifests",
-  example = "moonport deploy squaring.lua",
+  description = "Deploys services from their manifests. One that is deployed already is replaced "
+    .. "when its manifest has changed, and left alone when not. One that does not become ready is "
+    .. "undone, and what served before serves again. With --dry-run nothing is changed, and the "
+    .. "exit status is that of `moonport plan`: 10 when there is something to change.",
+  example = "moonport deploy squaring.lua\n"
+    .. "moonport deploy --set limits.memory=1GiB --dry-run squaring.lua\n"
+    .. "moonport deploy --parallel 4 services/*.lua",
 }
 
 local function configure(parser)
   options.manifests(parser)
   parser:flag("--dry-run", "Show what would change, as `moonport plan` does.")
-  parser:option("--parallel", "How many to deploy at the same time."):argname("N"):default("8")
-    :convert(options.integer)
-  parser:option("--wait", "Seconds to wait for another command on the same service.")
-    :argname("SECONDS"):convert(tonumber)
+  options.parallel(parser)
+  parser:option("--wait", "How long to wait for another command on the same service, as in 30s.")
+    :argname("TIME"):convert(options.duration)
   parser:flag("-q --quiet", "Do not show the steps.")
   options.output_json(parser)
 end
@@ -26,31 +31,29 @@ local OUTCOMES = {
 }
 
 local function plain(result)
+  local report = require "moonport.cli.report"
   local err = result.error
   if not err then return result end
+  local failure = type(err) == "table" and err.failure or nil
   return {
-    name = result.name, outcome = "failed", failure = type(err) == "table" and err.failure or nil,
-    error = type(err) == "table" and { kind = err.kind, code = err.code, message = err.message }
-      or { message = tostring(err) },
+    name = result.name, outcome = "failed", failure = report.failure(failure),
+    error = report.error(err),
   }
 end
 
 local function tell_failure(result)
   local ui = require "moonport.ui"
   local err = result.error
-  if type(err) == "table" and err.failure then
-    ui.note(require("moonport.failure").text(err.failure))
-  else
-    ui.note(("%s: %s"):format(result.name, tostring(err)))
-  end
+  if type(err) ~= "table" or not err.failure then return ui.complain(err, result.name) end
+  local text = require("moonport.failure").text(err.failure)
+  ui.note(("%s %s"):format(ui.colour("red", "moonport:", "stderr"), text))
+  if err.hint then ui.note(("  %s"):format(err.hint)) end
 end
 
 local function tell(results, output)
   local ui = require "moonport.ui"
   if output == "json" then
-    local json, list = require "moonport.json", {}
-    for index, result in ipairs(results) do list[index] = plain(result) end
-    ui.json(json.array(list))
+    ui.json(require("moonport.cli.report").list(results, plain))
     return
   end
   for _, result in ipairs(results) do
@@ -58,18 +61,6 @@ local function tell(results, output)
       ui.print(("%s: %s"):format(result.name, OUTCOMES[result.outcome]:format(result.revision)))
     end
   end
-end
-
-local function status_of(results)
-  local cli = require "moonport.cli"
-  local status = 0
-  for _, result in ipairs(results) do
-    if result.error then
-      tell_failure(result)
-      status = #results == 1 and cli.exit_status(result.error) or 1
-    end
-  end
-  return status
 end
 
 local function run(args)
@@ -81,7 +72,14 @@ local function run(args)
     parallel = args.parallel, replace = args.replace, wait = args.wait,
   })
   tell(results, args.output)
-  return status_of(results)
+  local failures = {}
+  for _, result in ipairs(results) do
+    if result.error then
+      tell_failure(result)
+      failures[#failures + 1] = result.error
+    end
+  end
+  return require("moonport.cli.each").status(failures)
 end
 
 M.configure, M.run = configure, run

@@ -3,33 +3,35 @@ local options = require "moonport.cli.options"
 
 local M = {
   summary = "Show the output of services",
-  example = "moonport logs -f --tail 20 squaring",
+  description = "Shows the output of services, that of several in the order of its times. With -f "
+    .. "it goes on until the service is stopped or you press Ctrl-C, over restarts and new "
+    .. "revisions. On a terminal, control characters other than colours are made visible.",
+  example = "moonport logs -f --tail 20 squaring\n"
+    .. "moonport logs --since 10m web db\n"
+    .. "moonport logs --since 2026-11-24T06:00:00Z --stream stderr squaring",
 }
+
+local function tail_of(text)
+  if text == "all" then return math.maxinteger end
+  return options.integer(text)
+end
+
+local function since_of(text)
+  return require("moonport.cli.times").point(text, require("moonport.clock").now())
+end
 
 local function configure(parser)
   options.names(parser)
   parser:flag("-f --follow", "Go on with what comes.")
-  parser:option("--tail", "Only the last lines."):argname("LINES"):convert(options.integer)
-  parser:option("--since", "Only what is newer: a duration such as 10m, or a time such as "
-    .. "2026-11-24T06:00:00Z."):argname("TIME")
+  parser:option("-n --tail", "Only the last lines; 0 for none of what there is."):argname("LINES")
+    :convert(tail_of)
+  parser:option("--since", "Only what is newer: 10m or 1h30m ago, a time such as "
+    .. "2026-11-24T06:00:00Z, or seconds since 1970."):argname("TIME"):convert(since_of)
   parser:flag("-t --timestamps", "Put the time before each line.")
   parser:option("--stream", "Only stdout or stderr."):choices({ "stdout", "stderr" })
     :argname("STREAM")
-end
-
-local function parse_time(text)
-  local year, month, day, hour, minute, second =
-    text:match("^(%d%d%d%d)-(%d%d)-(%d%d)[T ](%d%d):(%d%d):?(%d*)")
-  if year then
-    local as_local = os.time {
-      year = year, month = month, day = day, hour = hour, min = minute, sec = tonumber(second) or 0,
-    }
-    -- The text is UTC; os.time reads local time.
-    local utc = os.date("!*t", as_local)
-    utc.isdst = nil
-    return as_local + (as_local - os.time(utc))
-  end
-  return os.time() - require("moonport.units").duration(text)
+  parser:option("-o --output", "How to print: text, or json for an object a line.")
+    :argname("FORMAT"):choices({ "text", "json" }):default("text")
 end
 
 local COLOURS = { "cyan", "yellow", "green", "magenta", "blue" }
@@ -45,14 +47,38 @@ local function prefixes(names)
   return list
 end
 
-local function printer(args)
+-- Text for a terminal: colours stay, nothing else drives it, and a colour ends with its line.
+local function for_terminal(text, coloured)
+  local visible = require("moonport.ui").visible
+  if not coloured or not text:find("\27[", 1, true) then return visible(text, "\t") end
+  local parts, from = {}, 1
+  for before, colour, after in text:gmatch("()(\27%[[%d;]*m)()") do
+    parts[#parts + 1] = visible(text:sub(from, before - 1), "\t") .. colour
+    from = after
+  end
+  parts[#parts + 1] = visible(text:sub(from), "\t")
+  return table.concat(parts) .. (#parts > 1 and "\27[0m" or "")
+end
+
+local function text_printer(args, names)
   local ui = require "moonport.ui"
-  local prefix = prefixes(args.name)
-  local on_terminal = ui.is_terminal()
+  local prefix = prefixes(names)
+  local on_terminal, coloured = ui.is_terminal(), ui.has_colour()
   return function(name, line)
-    local text = on_terminal and ui.visible(line.text) or line.text
+    local text = on_terminal and for_terminal(line.text, coloured) or line.text
     local time = args.timestamps and line.time and line.time .. " " or ""
     ui.print(prefix[name] .. time .. text)
+  end
+end
+
+local function json_printer()
+  local ui, json = require "moonport.ui", require "moonport.json"
+  return function(name, line)
+    local record = { name = name, time = line.time, stream = line.stream, gap = line.gap }
+    record.text = line.text
+    -- Bytes that are no UTF-8 cannot be in JSON.
+    if not utf8.len(line.text) then record.text = ui.visible(line.text) end
+    ui.print(json.encode(record))
   end
 end
 
@@ -69,13 +95,18 @@ end
 
 -- Lines of several services, in the order of their times.
 local function merge(services, wanted, print_line)
-  local sources = {}
-  for _, service in ipairs(services) do
+  local sources <close> = setmetatable({}, { __close = function(list)
+    for _, source in ipairs(list) do
+      local closing = source.closing
+      if closing then getmetatable(closing).__close(closing) end
+    end
+  end })
+  for index, service in ipairs(services) do
     local next_line, state, control, closing = service:logs(wanted)
     local source = { name = service.name, closing = closing }
     function source.step() source.line = next_line(state, control) end
+    sources[index] = source
     source.step()
-    sources[#sources + 1] = source
   end
   while true do
     local first
@@ -90,16 +121,26 @@ local function merge(services, wanted, print_line)
   end
 end
 
+local function unique(names)
+  local list, seen = {}, {}
+  for _, name in ipairs(names) do
+    if not seen[name] then list[#list + 1] = name end
+    seen[name] = true
+  end
+  return list
+end
+
 local function run(args)
+  require("moonport.cli").quiet_interrupt = true
   local opened <close> = env.open(args)
-  local services = {}
-  for index, name in ipairs(args.name) do services[index] = env.service(opened, name) end
+  local names, services = unique(args.name), {}
+  for index, name in ipairs(names) do services[index] = env.service(opened, name) end
   local wanted = {
-    follow = args.follow, tail = args.tail, stream = args.stream,
-    since = args.since and parse_time(args.since),
+    follow = args.follow, tail = args.tail, stream = args.stream, since = args.since,
   }
+  local printer = args.output == "json" and json_printer() or text_printer(args, names)
   local show = args.follow and follow or merge
-  show(services, wanted, printer(args))
+  show(services, wanted, printer)
 end
 
 M.configure, M.run = configure, run

@@ -5,7 +5,7 @@ local errors = require "moonport.errors"
 
 local M = {}
 
---- Adds `-o`.
+--- Adds `-o` for a listing.
 -- @tparam Parser parser
 function M.output(parser)
   parser:option("-o --output", "How to print: table, json or names.")
@@ -21,9 +21,24 @@ end
 
 --- Adds the names of services.
 -- @tparam Parser parser
--- @tparam[opt] string count as lua-argparse writes it; default one or more
-function M.names(parser, count)
-  parser:argument("name", "Names of services."):args(count or "+")
+function M.names(parser)
+  parser:argument("name", "Names of services."):args("+")
+end
+
+--- Adds what a command takes that does one thing to several services.
+-- @tparam Parser parser
+function M.several(parser)
+  parser:argument("name", "Names of services."):args("*")
+  parser:flag("-a --all", "All services.")
+  M.parallel(parser)
+  parser:flag("-q --quiet", "Say nothing but what goes wrong.")
+end
+
+--- Adds `--parallel`.
+-- @tparam Parser parser
+function M.parallel(parser)
+  parser:option("--parallel", "How many at the same time."):argname("N"):default("8")
+    :convert(M.count)
 end
 
 --- Adds what loading manifests takes.
@@ -47,6 +62,24 @@ function M.integer(text)
   return nil, ("`%s` is no whole number"):format(text)
 end
 
+--- Reads a count of one or more, for lua-argparse.
+-- @tparam string text
+-- @treturn integer|nil
+-- @treturn string what was expected
+function M.count(text)
+  local number = M.integer(text)
+  if number and number >= 1 then return number end
+  return nil, ("`%s` is no whole number from 1"):format(text)
+end
+
+--- Reads a length of time, for lua-argparse: `30s`, or a number of seconds.
+-- @tparam string text
+-- @treturn number|nil seconds
+-- @treturn string what was expected
+function M.duration(text)
+  return require("moonport.cli.times").duration(text)
+end
+
 local function plain_value(text)
   if text == "true" or text == "false" then return text == "true" end
   return math.tointeger(tonumber(text)) or tonumber(text) or text
@@ -57,7 +90,7 @@ local function set_field(flags, assignment)
   if not path then
     errors.raise {
       kind = "cli", code = "usage", message = ("`--set %s` is no assignment"):format(assignment),
-      hint = "write --set FIELD=VALUE",
+      hint = "write --set FIELD=VALUE", where = "",
     }
   end
   local at, key = flags, nil

@@ -3,9 +3,9 @@ local options = require "moonport.cli.options"
 
 local M = {
   summary = "Show what deploying would change, and change nothing",
-  description = "Shows what deploying would change, and changes nothing. "
-    .. "Exits with 0 when there is nothing to change and with 10 when there is.",
-  example = "moonport plan squaring.lua || echo \"status $?\"",
+  description = "Shows what deploying would change, and changes nothing. Exits with 0 when there "
+    .. "is nothing to change and with 10 when there is; other numbers are failures.",
+  example = "moonport plan squaring.lua\nmoonport plan --set limits.memory=1GiB squaring.lua",
 }
 
 local SOMETHING_TO_CHANGE = 10
@@ -20,19 +20,23 @@ local SIGNS = {
   keep = { "=", "dim" }, maybe = { "?", "cyan" },
 }
 
+-- What is told of each outcome, and the word that counts it.
 local OUTCOMES = {
-  create = "will be created",
-  replace = "will be replaced",
-  start = "is as wanted but does not run: will be started",
-  resume = "was interrupted at step `%s`: will go on",
-  settle = "was interrupted at step `%s`: that is undone first, then it is deployed",
-  unchanged = "is as wanted",
+  create = { "will be created", "to create" },
+  replace = { "will be replaced", "to replace" },
+  start = { "is as wanted but does not run: will be started", "to start" },
+  resume = { "was interrupted at step `%s`: will go on", "to go on with" },
+  settle = {
+    "was interrupted at step `%s`: that is undone first, then it is deployed", "to begin again",
+  },
+  unchanged = { "is as wanted", "unchanged" },
 }
 
+local ORDER = { "create", "replace", "start", "resume", "settle", "unchanged" }
+
+-- What recipes say is text already; it may be long.
 local function shown(value)
-  if value == nil then return "(nothing)" end
-  if type(value) == "table" then return require("moonport.inspect").format(value) end
-  return tostring(value)
+  return require("moonport.cli.values").show(value)
 end
 
 local function tell_step(ui, change)
@@ -46,17 +50,43 @@ local function tell_step(ui, change)
   ui.print(ui.colour(sign[2], text))
 end
 
-local function tell(plan)
-  local ui = require "moonport.ui"
-  ui.print(("%s %s"):format(plan.name, OUTCOMES[plan.outcome]:format(plan.step or "?")))
-  for _, field in ipairs(plan.fields) do
-    ui.print(ui.colour("yellow", ("  ~ %s: %s -> %s"):format(field.path, shown(field.from),
-      shown(field.to))))
-  end
+local function tell_field(ui, field)
+  local values = require "moonport.cli.values"
+  local sign = field.from == nil and SIGNS.create or field.to == nil and SIGNS.delete
+    or SIGNS.change
+  local from, to = values.show(field.from, field.path), values.show(field.to, field.path)
+  local text = field.from == nil and to or field.to == nil and from or from .. " -> " .. to
+  ui.print(ui.colour(sign[2], ("  %s %s: %s"):format(sign[1], field.path, text)))
+end
+
+local function tell(ui, plan)
+  local text = OUTCOMES[plan.outcome][1]:format(plan.step or "?")
+  ui.print(("%s %s"):format(ui.colour("bold", plan.name), text))
+  for _, field in ipairs(plan.fields) do tell_field(ui, field) end
   if plan.recipe_changed then
     ui.print("  the recipe has changed since it was deployed; --replace deploys it anew")
   end
   for _, change in ipairs(plan.steps) do tell_step(ui, change) end
+end
+
+local function summary(plans)
+  local counts, parts = {}, {}
+  for _, plan in ipairs(plans) do counts[plan.outcome] = (counts[plan.outcome] or 0) + 1 end
+  for _, outcome in ipairs(ORDER) do
+    if counts[outcome] then
+      parts[#parts + 1] = ("%d %s"):format(counts[outcome], OUTCOMES[outcome][2])
+    end
+  end
+  return ("%d services: %s"):format(#plans, table.concat(parts, ", "))
+end
+
+local function tell_all(plans)
+  local ui = require "moonport.ui"
+  for index, plan in ipairs(plans) do
+    if index > 1 then ui.print("") end
+    tell(ui, plan)
+  end
+  if #plans > 1 then ui.print("\n" .. summary(plans)) end
 end
 
 local function run(args)
@@ -68,9 +98,10 @@ local function run(args)
     changes = changes or plans[index].changes
   end
   if args.output == "json" then
-    require("moonport.ui").json(require("moonport.json").array(plans))
+    local report = require "moonport.cli.report"
+    require("moonport.ui").json(report.list(plans, report.plan))
   else
-    for _, plan in ipairs(plans) do tell(plan) end
+    tell_all(plans)
   end
   return changes and SOMETHING_TO_CHANGE or 0
 end

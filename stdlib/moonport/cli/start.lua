@@ -3,17 +3,19 @@ local options = require "moonport.cli.options"
 
 local M = {
   summary = "Start stopped services",
+  description = "Starts stopped services and waits until they are ready.",
   example = "moonport start squaring",
 }
 
 local function configure(parser)
-  options.names(parser)
+  options.several(parser)
 end
 
 local function run(args)
-  return each.service(args, function(service)
+  return each.service(args, "start", function(service)
+    local before = service:status().state
     service:start()
-    return "started"
+    return before == "running" and "was running already" or "started"
   end)
 end
 

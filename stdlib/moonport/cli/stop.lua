@@ -3,28 +3,24 @@ local options = require "moonport.cli.options"
 
 local M = {
   summary = "Stop services; they stay stopped, also after a reboot",
-  example = "moonport stop --grace 5 squaring",
+  description = "Stops services and waits until they have ended: the stop signal, a time to end, "
+    .. "then SIGKILL. They stay stopped, also after a reboot.",
+  example = "moonport stop squaring\nmoonport stop --grace 30s --all",
 }
 
---- Adds the option of `stop` and `restart`.
+--- Adds the options of `stop` and `restart`.
 -- @tparam Parser parser
 function M.configure(parser)
-  options.names(parser)
+  options.several(parser)
   parser:option("--grace", "Time to end before SIGKILL, in place of the manifest's `stop.grace`.")
-    :argname("DURATION")
-end
-
---- Reads the option of `stop` and `restart`.
--- @tparam table args
--- @treturn table options of the service's verbs
-function M.read(args)
-  return { grace = args.grace and require("moonport.units").duration(args.grace) }
+    :argname("TIME"):convert(options.duration)
 end
 
 local function run(args)
-  return each.service(args, function(service)
-    service:stop(M.read(args))
-    return "stopped"
+  return each.service(args, "stop", function(service)
+    local before = service:status().state
+    service:stop { grace = args.grace }
+    return before == "stopped" and "was stopped already" or "stopped"
   end)
 end
 

@@ -3,6 +3,7 @@
 
 local cgroup = require "moonport.cgroup"
 local errors = require "moonport.errors"
+local units = require "moonport.units"
 
 local M = {}
 
@@ -30,7 +31,8 @@ function M.plan(ctx)
   local parts = {}
   for _, name in ipairs { "memory", "cpus", "pids" } do
     local value = wanted(ctx)[name]
-    if value then parts[#parts + 1] = ("%s %s"):format(name, value) end
+    local shown = name == "memory" and value and units.format_size(value) or value
+    if value then parts[#parts + 1] = ("%s %s"):format(name, shown) end
   end
   local what = "control group " .. M.allocate(ctx).group
   local to = #parts > 0 and table.concat(parts, ", ") or nil

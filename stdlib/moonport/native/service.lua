@@ -14,6 +14,7 @@ local secret = require "moonport.secret"
 local shim = require "moonport.shim"
 local storage = require "moonport.native.storage"
 local task = require "moonport.task"
+local text = require "moonport.text"
 
 local M = {
   --- The name of the supervisor's socket in the deployment's runtime directory.
@@ -92,7 +93,7 @@ function M.plan(ctx)
     {
       action = ctx.present and "change" or "create",
       what = ("service %s"):format(ctx.name),
-      to = table.concat(argv, " "),
+      to = text.argv(argv),
     },
   }
 end
@@ -238,7 +239,8 @@ end
 
 --- The service's output.
 -- @tparam context ctx
--- @tparam table options `follow`, `tail`, `since` (seconds since 1970), `stream`
+-- @tparam table options `follow`, `tail`, `since` (seconds since 1970), `stream`, `expects_more`
+--   (function: true while it is about to be started again, asked when it has ended)
 -- @treturn function iterator of {time, stream, text}
 function M.logs(ctx, options)
   local dir = ctx.intents.service.dir
@@ -250,7 +252,8 @@ function M.logs(ctx, options)
     follow = options.follow,
     ended = function()
       local record = shim.state(dir)
-      return not record or shim.has_ended(record)
+      if record and not shim.has_ended(record) then return false end
+      return not (options.expects_more and options.expects_more())
     end,
   }
 end
