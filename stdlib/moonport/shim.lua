@@ -186,6 +186,10 @@ local function identity_of(process_record)
   }
 end
 
+local function read_record(path)
+  return without_nulls(json.decode(fs.read(path)))
+end
+
 --- Reads the record in a service's directory, whoever wrote it.
 -- @tparam string dir
 -- @treturn table|nil the record (docs/shim.md), `state` being `lost` where the supervisor died
@@ -193,7 +197,10 @@ end
 function M.state(dir)
   local path = fs.join(dir, "state.json")
   if not fs.exists(path) then return nil end
-  local record = without_nulls(json.decode(fs.read(path)))
+  local record = read_record(path)
+  if ENDED[record.state] or sys.is_alive(identity_of(record.shim)) then return record end
+  -- It may have written its last record, and ended, since that one was read.
+  record = read_record(path)
   if not ENDED[record.state] and not sys.is_alive(identity_of(record.shim)) then
     record.state = "lost"
     record.exit = nil
