@@ -2,6 +2,7 @@ local deploy = require "moonport.deploy"
 local errors = require "moonport.errors"
 local fs = require "moonport.fs"
 local helper = dofile(os.getenv "MP_SOURCE_DIR" .. "/tests/spec/deploy_helper.lua")
+local process = require "moonport.process"
 local resources = require "moonport.resources"
 local runtime = require "moonport.state.runtime"
 local service = require "moonport.service"
@@ -107,6 +108,24 @@ describe("a store", function()
     assert.same({}, service.list(asking))
     assert.equal("create", deploy.plan(asking, helper.manifest(box)).outcome)
     assert.is_false(fs.exists(dir))
+  end)
+
+  it("is not made by commands that only ask", function()
+    local dir, moonport = box.dir .. "/nowhere", os.getenv "MOONPORT"
+    local common = { "--state", dir, "--site", box.site }
+    local function code_of(...)
+      local argv = { moonport, ... }
+      table.move(common, 1, #common, #argv + 1, argv)
+      argv.check = false
+      return process.run(argv).code
+    end
+    assert.equal(0, code_of "ps")
+    assert.equal(3, code_of("status", "svc"))
+    assert.equal(3, code_of("history", "svc"))
+    assert.equal(10, code_of("plan", helper.write_manifest(box)))
+    assert.equal(10, code_of("deploy", "--dry-run", helper.write_manifest(box)))
+    assert.is_false(fs.exists(dir))
+    assert.same({}, helper.trace(box))
   end)
 
   it("with a record that is no record goes on without it", function()

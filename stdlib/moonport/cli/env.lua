@@ -13,13 +13,18 @@ end
 
 --- Opens the store and the site.
 -- @tparam table args of the command line: `state`, `site`
--- @tparam[opt] table options `observer`; `targets` true to know the targets' own fields
+-- @tparam[opt] table options `observer`; `targets` true to know the targets' own fields;
+-- `read_only` true for a command that only asks: it makes no store where there is none
 -- @treturn env {state, site, observer}, for a `<close>` variable
 function M.open(args, options)
   options = options or {}
   local ui = require "moonport.ui"
   local site = require("moonport.site").open { dir = args.site }
-  local state = require("moonport.state").open { dir = args.state, notice = ui.warn }
+  local state = require("moonport.state").open {
+    dir = args.state,
+    notice = ui.warn,
+    read_only = options.read_only,
+  }
   local env = setmetatable({ state = state, site = site, observer = options.observer }, Env)
   if options.targets then require("moonport.deploy").register_targets(env) end
   return env

@@ -33,7 +33,7 @@ local function line_of(origin, index)
 end
 
 local function run(args)
-  local opened <close> = env.open(args, { targets = true })
+  local opened <close> = env.open(args, { targets = true, read_only = true })
   local ui = require "moonport.ui"
   local list = origins(opened, args)
   if args.output == "json" then

@@ -35,7 +35,7 @@ local function columns()
 end
 
 local function run(args)
-  local opened <close> = env.open(args)
+  local opened <close> = env.open(args, { read_only = true })
   local rows = require("moonport.deploy").history(opened, args.name)
   local ui = require "moonport.ui"
   if args.output == "json" then

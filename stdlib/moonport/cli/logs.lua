@@ -132,7 +132,7 @@ end
 
 local function run(args)
   require("moonport.cli").quiet_interrupt = true
-  local opened <close> = env.open(args)
+  local opened <close> = env.open(args, { read_only = true })
   local names, services = unique(args.name), {}
   for index, name in ipairs(names) do services[index] = env.service(opened, name) end
   local wanted = {

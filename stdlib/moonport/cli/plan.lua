@@ -90,7 +90,7 @@ local function tell_all(plans)
 end
 
 local function run(args)
-  local opened <close> = env.open(args, { targets = true })
+  local opened <close> = env.open(args, { targets = true, read_only = true })
   local deploy = require "moonport.deploy"
   local plans, changes = {}, false
   for index, loaded in ipairs(options.load_manifests(args, opened)) do

@@ -74,7 +74,7 @@ local function services_of(opened, names)
 end
 
 local function run(args)
-  local opened <close> = env.open(args)
+  local opened <close> = env.open(args, { read_only = true })
   local ui = require "moonport.ui"
   local services = services_of(opened, args.name)
   if args.quiet or args.output == "names" then

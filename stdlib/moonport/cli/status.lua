@@ -72,7 +72,7 @@ local function plain(service)
 end
 
 local function run(args)
-  local opened <close> = env.open(args)
+  local opened <close> = env.open(args, { read_only = true })
   local ui, services = require "moonport.ui", {}
   for index, name in ipairs(args.name) do services[index] = env.service(opened, name) end
   if args.output == "json" then
