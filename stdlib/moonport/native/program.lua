@@ -39,18 +39,9 @@ function M.file(manifest)
   return fs.absolute(name)
 end
 
---- The files that count as part of the manifest: a changed program is a changed service.
--- @tparam table manifest
--- @treturn {{field,path},...}
-function M.inputs(manifest)
-  local field = manifest.command and "command" or "binary"
-  return { { field = field, path = M.file(manifest) } }
-end
-
---- Checks that the program is there and can be executed.
--- @tparam context ctx
-function M.check(ctx)
-  local path = M.file(ctx.manifest)
+-- The file, which is there and can be executed.
+local function checked_file(manifest)
+  local path = M.file(manifest)
   if not fs.exists(path) then
     refuse("not_found", ("the program `%s` does not exist"):format(path), "build it first?")
   end
@@ -60,6 +51,22 @@ function M.check(ctx)
   elseif stat.mode & ANY_EXECUTE == 0 then
     refuse("refused", ("the program `%s` is not executable"):format(path), "chmod +x " .. path)
   end
+  return path
+end
+
+--- The files that count as part of the manifest: a changed program is a changed service.
+-- @tparam table manifest
+-- @treturn {{field,path},...}
+-- @raise {kind="native", code="not_found"|"refused"} when the program cannot be run
+function M.inputs(manifest)
+  local field = manifest.command and "command" or "binary"
+  return { { field = field, path = checked_file(manifest) } }
+end
+
+--- Checks that the program is there and can be executed.
+-- @tparam context ctx
+function M.check(ctx)
+  checked_file(ctx.manifest)
 end
 
 return M
