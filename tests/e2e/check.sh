@@ -6,15 +6,24 @@
 
 MP_FAILED=0
 MP_CURRENT=
+MP_STDERR=$(readlink "/proc/$$/fd/2")
+MP_UNTOLD=
 
 it() {
   MP_CURRENT=$1
   printf -- '- %s\n' "$1"
 }
 
+# Tells what failed; when stderr is redirected where it is called, on the way out.
 check_failed() {
+  local text
   MP_FAILED=1
-  printf 'FAILED: %s\n' "$MP_CURRENT" "$@" >&2
+  text=$(printf 'FAILED: %s\n' "$MP_CURRENT" "$@")
+  if [[ $(readlink "/proc/$$/fd/2") == "$MP_STDERR" ]]; then
+    printf '%s\n' "$text" >&2
+  else
+    MP_UNTOLD+=$text$'\n'
+  fi
 }
 
 # check_equal WHAT ACTUAL EXPECTED
@@ -73,9 +82,10 @@ skip() {
 
 done_testing() { exit "$MP_FAILED"; }
 
-# Ends what the test still has running. Jobs are its own children, so no other process is meant.
+# Tells what is untold, and ends what the test still has running. Jobs are its own children, so no other process is meant.
 mp_end_jobs() {
   local code=$? pids
+  printf '%s' "$MP_UNTOLD" >&2
   mapfile -t pids < <(jobs -p)
   if ((${#pids[@]})); then
     kill "${pids[@]}" 2>/dev/null || true
