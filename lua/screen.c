@@ -1,5 +1,6 @@
 #include "screen.h"
 
+#include "core/buf.h"
 #include "core/mem.h"
 #include "core/scrub.h"
 #include "task.h"
@@ -180,14 +181,15 @@ static void show_text(void) {
   write_all(STDERR_FILENO, screen.text, strlen(screen.text));
 }
 
+/* Line by line: some terminals keep what is cleared from the top of the screen on. */
 static void hide_text(void) {
-  int up = 0;
-  for (const char *c = screen.text; *c; c++)
-    up += *c == '\n';
-  char codes[32];
-  int len = up ? snprintf(codes, sizeof codes, "\r\x1b[%dA\x1b[J", up)
-               : snprintf(codes, sizeof codes, "\r\x1b[J");
-  write_all(STDERR_FILENO, codes, (size_t)len);
+  mp_auto_buf mp_buf codes = MP_BUF_INIT;
+  mp_buf_puts(&codes, "\r\x1b[2K");
+  for (const char *c = screen.text; *c; c++) {
+    if (*c == '\n')
+      mp_buf_puts(&codes, "\x1b[A\x1b[2K");
+  }
+  write_all(STDERR_FILENO, codes.data, codes.len);
 }
 
 int mp_screen_text_footer(lua_State *L) {

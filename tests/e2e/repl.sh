@@ -171,6 +171,22 @@ press C-c
 see '\^Cclosed'
 see 'interrupted'
 
+it "ends a __close handler early at the second Ctrl-C"
+enter 'do local c <close> = setmetatable({}, {__close = function() print("tidying") task.sleep(60) end}) task.sleep(60) end'
+wait_until grep -q 'tidying.*task.sleep(60) end' "$HISTORY"
+press C-c
+see '\^Ctidying'
+sleep 0.3 # what follows a Ctrl-C at once is taken for its echo
+press C-c
+see_last 'mp>'
+enter 'do local c <close> = setmetatable({}, {__close = function() print("loops") while true do end end}) task.sleep(60) end'
+wait_until grep -q 'loops.*task.sleep(60) end' "$HISTORY"
+press C-c
+see '\^Cloops'
+sleep 0.3
+press C-c
+see_last 'mp>'
+
 it "clears what is typed with Ctrl-C, also in the middle of a chunk, and says how to leave"
 clear_screen
 type_text 'half a line'
@@ -225,6 +241,24 @@ clear_screen
 "${TERMINAL[@]}" paste-buffer -p
 press Enter
 see '3'
+
+it "withstands whatever bytes are typed"
+clear_screen
+# All but what ends lines, and Ctrl-C, Ctrl-D, Ctrl-Z, Ctrl-\ and flow control.
+mapfile -t bytes < <(awk 'BEGIN {
+  srand(7)
+  while (n < 3000) {
+    byte = int(rand() * 256)
+    if (byte != 3 && byte != 4 && byte != 10 && byte != 13 && byte != 15 && byte != 17 &&
+        byte != 19 && byte != 26 && byte != 28) { printf "%02x\n", byte; n++ }
+  }
+}')
+"${TERMINAL[@]}" send-keys -H "${bytes[@]}"
+press C-c
+press C-l # the terminal and readline need not agree on how wide all that was
+see_last 'mp>'
+line '"unharmed"'
+see '"unharmed"'
 
 it "remembers lines, and not those that begin with a space"
 enter ' hidden = 1'
@@ -287,6 +321,28 @@ terminal_end
 start
 enter 'task.spawn(os.exit, 8)'
 see 'left with 8'
+terminal_end
+
+it "stops with Ctrl-Z and comes back with its prompt"
+terminal_start 80 50 "exec bash --norc --noprofile -i"
+# shellcheck disable=SC2016 # for the shell in the terminal
+enter 'stty -g >before; "$MOONPORT" repl'
+see 'mp>'
+type_text 'half'
+see_last 'mp> half'
+press C-z
+see '.*Stopped.*'
+enter 'stty -g >during'
+wait_until test -s during
+check_equal "the terminal's settings meanwhile" "$(cat during)" "$(cat before)"
+enter 'fg'
+see_last 'mp> half'
+press C-c
+line '6*7'
+see '42'
+press C-d
+enter 'echo left with $?'
+see 'left with 0'
 terminal_end
 
 for signal in TERM HUP; do

@@ -44,11 +44,14 @@ wait_until() {
 screen_has() { screen | grep -qxE -- "$1"; }
 last_line_is() { [[ $(last_line) == "$1" ]]; }
 
+# screen_count NUMBER REGEX [LINES]: so many lines match, of the last LINES or of all.
+screen_count() { [[ $(screen | tail -n "${3:-+1}" | grep -cE -- "$2") == "$1" ]]; }
+
 # see REGEX: waits for a whole line on the screen that matches. see_last TEXT: for the last line.
 see() { wait_until screen_has "$1"; }
 see_last() { wait_until last_line_is "$1"; }
 
-# sees TEXT...: the next lines of the screen after the last one that is exactly the first TEXT.
+# check_below LINE TEXT...: below the last line that is exactly LINE stand these.
 check_below() {
   local line=$1 expected actual
   shift

@@ -38,17 +38,32 @@ end
 
 local function elapsed(self) return clock.monotonic() - self.started end
 
-local function bottom_line(self, symbols)
-  local parts = { symbols[frame % #symbols + 1] .. " " .. self.label }
+local function bar(part)
+  local full = math.floor(part * bar_cells)
+  return "[" .. string.rep("=", full) .. string.rep(" ", bar_cells - full) .. "]"
+end
+
+-- What does not fit is left out, what matters least first.
+local function bottom_line(self, symbols, width)
   local part = share(self)
-  if part then
-    local full = math.floor(part * bar_cells)
-    parts[#parts + 1] = string.format("[%s%s] %3d %%", string.rep("=", full),
-      string.rep(" ", bar_cells - full), math.floor(part * 100))
+  local symbol = symbols[frame % #symbols + 1]
+  local parts = {
+    symbol .. " " .. self.label,
+    part and bar(part) or false,
+    part and string.format("%3d %%", math.floor(part * 100)) or false,
+    self.text or false,
+    text.duration(elapsed(self)),
+  }
+  local function joined()
+    local kept = {}
+    for _, piece in ipairs(parts) do kept[#kept + 1] = piece or nil end
+    return table.concat(kept, "  ")
   end
-  if self.text then parts[#parts + 1] = self.text end
-  parts[#parts + 1] = text.duration(elapsed(self))
-  return table.concat(parts, "  ")
+  for _, least in ipairs { 2, 4 } do
+    if terminal.columns(joined()) <= width then break end
+    parts[least] = false
+  end
+  return terminal.truncate(joined(), width)
 end
 
 local function draw()
@@ -60,7 +75,7 @@ local function draw()
       lines[i] = string.format("  … and %d more", #shown - i + 1)
       break
     end
-    lines[i] = terminal.truncate(bottom_line(progress, symbols), width)
+    lines[i] = bottom_line(progress, symbols, width)
   end
   drawn_at = clock.monotonic()
   terminal.footer(#lines > 0 and table.concat(lines, "\n") or nil)
