@@ -2,11 +2,13 @@
  * background tasks go on. */
 #include "bind_readline.h"
 
+#include "core/fiber.h"
 #include "core/mem.h"
 #include "errors.h"
 #include "readline_internal.h"
 #include "runtime.h"
 #include "screen.h"
+#include "stdin_watch.h"
 #include "task.h"
 #include "terminal_guard.h"
 
@@ -28,12 +30,18 @@ typedef struct {
   bool had_text; /* when interrupted */
 } prompt_wait;
 
-/* What is open while a line is read. */
+/* What exists while a line is read. */
 typedef struct {
   prompt_wait *wait;
-  uv_poll_t input;
+  const char *prompt; /* borrowed from the Lua stack */
+  mp_fiber *fiber;    /* runs readline() */
+  mp_stdin_watch *input;
   uv_signal_t resized, suspended;
-  int open; /* of these handles */
+  int open; /* of the signal handles */
+  char *line;
+  bool ending;  /* readline() is to return with nothing */
+  bool settled; /* and is in the middle of nothing: no search, no key of several bytes */
+  int nudges;
 } reader;
 
 static const mp_readline_api *rl;
@@ -54,6 +62,55 @@ static void show_prompt(void) {
 
 static const mp_screen_footer prompt_footer = {hide_prompt, show_prompt};
 
+/* On the fiber. readline's callback interface is made for loops like ours, but version 8.2 crashes
+ * in it when, in a search, a key of several bytes is typed; readline() itself is what bash uses. */
+
+#define MOST_NUDGES 16
+
+static bool is_settled(void) {
+  return (*rl->rl_readline_state &
+          (RL_STATE_ISEARCH | RL_STATE_NSEARCH | RL_STATE_NUMERICARG | RL_STATE_METANEXT |
+           RL_STATE_MOREINPUT | RL_STATE_MULTIKEY | RL_STATE_VIMOTION | RL_STATE_CHARSEARCH)) == 0;
+}
+
+/* What makes readline() return: Ctrl-G until it is back at the line, then, with the line empty, the
+ * end of the input. */
+static int next_ending_key(reader *self) {
+  if (!self->settled && !is_settled() && self->nudges++ < MOST_NUDGES)
+    return CTRL('G');
+  if (!self->settled) {
+    self->settled = true;
+    mp_fiber_pause(self->fiber); /* whoever ends the read clears the line */
+  }
+  return EOF;
+}
+
+/* Stands in for readline's own reading of a byte. */
+static int next_key(FILE *stream) {
+  (void)stream;
+  reader *self = reading;
+  while (!self->ending) {
+    unsigned char byte;
+    if (!mp_stdin_is_readable()) {
+      mp_fiber_pause(self->fiber);
+      continue;
+    }
+    ssize_t got = read(STDIN_FILENO, &byte, 1);
+    if (got == 1)
+      return byte;
+    if (got < 0 && (errno == EAGAIN || errno == EINTR))
+      mp_fiber_pause(self->fiber);
+    else /* the terminal is gone; half a line is not to be run */
+      self->ending = true;
+  }
+  return next_ending_key(self);
+}
+
+static void run_readline(void *data) {
+  reader *self = data;
+  self->line = rl->readline(self->prompt);
+}
+
 /* Ending a read. */
 
 static void handle_closed(uv_handle_t *handle) {
@@ -62,57 +119,76 @@ static void handle_closed(uv_handle_t *handle) {
     free(self);
 }
 
-/* The terminal is left as it was found, with the cursor where readline put it. */
+/* readline() has returned, and has put the terminal back. */
 static prompt_wait *stop_reading(void) {
   reader *self = mp_steal(reading);
-  rl->rl_callback_handler_remove();
   fflush(*rl->rl_outstream);
   mp_terminal_guard_off();
   mp_screen_leave_footer();
-  uv_close((uv_handle_t *)&self->input, handle_closed);
+  mp_fiber_free(self->fiber);
+  mp_stdin_watch_close(self->input);
   uv_close((uv_handle_t *)&self->resized, handle_closed);
   uv_close((uv_handle_t *)&self->suspended, handle_closed);
   return self->wait;
 }
 
-/* readline has a whole line, or NULL at the end of the input. */
-static void on_line(char *line) {
-  prompt_wait *wait = stop_reading();
-  wait->outcome = line ? LINE : END_OF_INPUT;
-  wait->line = line;
-  if (line == NULL)
-    fputc('\n', *rl->rl_outstream);
-  fflush(*rl->rl_outstream);
-  mp_wait_done(&wait->wait);
-}
-
-/* Ends a search or the like, and leaves what was typed on the screen. */
-static void abandon_line(const char *mark) {
-  mp_screen_show_footer();
-  rl->rl_callback_sigcleanup();
+/* What was typed stays on the screen, and is forgotten. */
+static void clear_line(const char *mark) {
   *rl->rl_point = *rl->rl_end;
   rl->rl_redisplay();
   rl->rl_replace_line("", 1);
   fprintf(*rl->rl_outstream, "%s\r\n", mark);
+  rl->rl_on_new_line();
 }
 
-static void end_read(outcome outcome, bool had_text) {
-  abandon_line(outcome == INTERRUPTED ? "^C" : "");
-  prompt_wait *wait = stop_reading();
-  wait->outcome = outcome;
-  wait->had_text = had_text;
+/* Makes readline() return. */
+static prompt_wait *end_reading(const char *mark) {
+  reader *self = reading;
+  mp_screen_show_footer();
+  self->ending = true;
+  if (mp_fiber_resume(self->fiber)) {
+    clear_line(mark);
+    while (mp_fiber_resume(self->fiber))
+      ;
+  }
+  free(mp_steal(self->line));
+  return stop_reading();
+}
+
+/* Lets readline() work on what was typed. */
+static void continue_reading(void *data) {
+  reader *self = data;
+  mp_screen_show_footer();
+  bool goes_on = mp_fiber_resume(self->fiber);
+  if (goes_on && !self->ending)
+    return;
+  prompt_wait *wait = self->wait;
+  if (goes_on) {
+    end_reading("");
+    wait->outcome = END_OF_INPUT;
+  } else {
+    wait->line = mp_steal(self->line);
+    wait->outcome = wait->line ? LINE : END_OF_INPUT;
+    if (wait->line == NULL)
+      fputs("\r\n", *rl->rl_outstream);
+    stop_reading();
+  }
   mp_wait_done(&wait->wait);
 }
 
 static void on_interrupt(mp_runtime *rt) {
   rt->interrupts = 0;
-  if (reading)
-    end_read(INTERRUPTED, *rl->rl_end > 0);
+  if (reading == NULL)
+    return;
+  bool had_text = *rl->rl_end > 0;
+  prompt_wait *wait = end_reading("^C");
+  wait->outcome = INTERRUPTED;
+  wait->had_text = had_text;
+  mp_wait_done(&wait->wait);
 }
 
 static void prompt_cancel(mp_wait *wait) {
-  abandon_line("");
-  stop_reading();
+  end_reading("");
   mp_wait_cancelled(wait);
   mp_wait_done(wait);
 }
@@ -121,17 +197,7 @@ static void prompt_release(mp_wait *wait) {
   free(((prompt_wait *)wait)->line);
 }
 
-/* Events. */
-
-static void on_input(uv_poll_t *poll, int status, int events) {
-  (void)poll;
-  (void)events;
-  mp_screen_show_footer();
-  if (status < 0) /* the terminal is gone */
-    end_read(END_OF_INPUT, false);
-  else
-    rl->rl_callback_read_char();
-}
+/* Signals. */
 
 static void on_resize(uv_signal_t *handle, int number) {
   (void)handle;
@@ -177,6 +243,7 @@ static const mp_readline_api *load(lua_State *L) {
   *api->rl_catch_sigwinch = 0;
   *api->rl_change_environment = 0;
   *api->rl_instream = stdin;
+  *api->rl_getc_function = next_key;
   *api->rl_outstream = fdopen(dup(STDOUT_FILENO), "w");
   if (*api->rl_outstream == NULL) {
     mp_error_errno(&err, "readline", errno, "could not open the terminal");
@@ -189,16 +256,20 @@ static const mp_readline_api *load(lua_State *L) {
   return rl;
 }
 
-static int open_handles(lua_State *L, reader *self, mp_error *err) {
+static int open_reader(lua_State *L, reader *self, mp_error *err) {
   uv_loop_t *loop = &mp_loop_of(L)->uv;
-  int rc = uv_poll_init(loop, &self->input, STDIN_FILENO);
-  if (rc < 0)
-    return mp_error_errno(err, "readline", rc, "could not wait for the terminal");
+  self->fiber = mp_fiber_new(run_readline, self, err);
+  if (self->fiber == NULL)
+    return -1;
+  self->input = mp_stdin_watch_open(loop, continue_reading, self, err);
+  if (self->input == NULL) {
+    mp_fiber_free(self->fiber);
+    return -1;
+  }
   uv_signal_init(loop, &self->resized);
   uv_signal_init(loop, &self->suspended);
-  self->input.data = self->resized.data = self->suspended.data = self;
-  self->open = 3;
-  uv_poll_start(&self->input, UV_READABLE, on_input);
+  self->resized.data = self->suspended.data = self;
+  self->open = 2;
   uv_signal_start(&self->resized, on_resize, SIGWINCH);
   uv_signal_start(&self->suspended, on_suspend, SIGTSTP);
   return 0;
@@ -228,7 +299,8 @@ static int l_read(lua_State *L) {
   wait->wait.release = prompt_release;
   reader *self = mp_alloc(sizeof *self);
   self->wait = wait;
-  if (open_handles(L, self, &wait->wait.error) < 0) {
+  self->prompt = prompt;
+  if (open_reader(L, self, &wait->wait.error) < 0) {
     free(self);
     return mp_throw(L, &wait->wait.error);
   }
@@ -238,9 +310,8 @@ static int l_read(lua_State *L) {
   mp_terminal_guard_on();
   reading = self;
   rl->rl_reset_screen_size();
-  rl->rl_callback_handler_install(prompt, on_line);
-  fflush(*rl->rl_outstream);
   mp_screen_set_footer(&prompt_footer, true);
+  continue_reading(self);
   return mp_wait_yield(L, &wait->wait);
 }
 

@@ -12,11 +12,8 @@
 #include <readline/readline.h>
 
 #define MP_READLINE_FUNCTIONS(X)                                                                   \
+  X(readline)                                                                                      \
   X(rl_initialize)                                                                                 \
-  X(rl_callback_handler_install)                                                                   \
-  X(rl_callback_handler_remove)                                                                    \
-  X(rl_callback_read_char)                                                                         \
-  X(rl_callback_sigcleanup)                                                                        \
   X(rl_reset_screen_size)                                                                          \
   X(rl_resize_terminal)                                                                            \
   X(rl_prep_terminal)                                                                              \
@@ -42,6 +39,8 @@
 #define MP_READLINE_VARIABLES(X)                                                                   \
   X(rl_readline_name)                                                                              \
   X(rl_instream)                                                                                   \
+  X(rl_getc_function)                                                                              \
+  X(rl_readline_state)                                                                             \
   X(rl_outstream)                                                                                  \
   X(rl_catch_signals)                                                                              \
   X(rl_catch_sigwinch)                                                                             \

@@ -3,18 +3,17 @@
 #include "core/buf.h"
 #include "core/mem.h"
 #include "errors.h"
+#include "stdin_watch.h"
 #include "task.h"
 
 #include <errno.h>
-#include <poll.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #define LONGEST_LINE (64 << 20) /* bytes */
 
 typedef struct {
   mp_wait wait;
-  uv_poll_t *poll; /* while it waits */
+  mp_stdin_watch *watch; /* while it waits */
   mp_buf line;
   bool whole; /* a newline, or the end of the input, was reached */
   bool ended; /* the latter */
@@ -22,15 +21,10 @@ typedef struct {
 
 static bool reading;
 
-static bool is_readable(void) {
-  struct pollfd fd = {.fd = STDIN_FILENO, .events = POLLIN};
-  return poll(&fd, 1, 0) != 0; /* an error shows in the read */
-}
-
 /* Byte by byte, as shells do, to leave the rest where it is. Returns 0 to go on or be called again
  * when there is more, -1 with wait.error filled in. */
 static int take_available(line_wait *self) {
-  while (!self->whole && is_readable()) {
+  while (!self->whole && mp_stdin_is_readable()) {
     char byte;
     ssize_t got = read(STDIN_FILENO, &byte, 1);
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
@@ -51,14 +45,9 @@ static int take_available(line_wait *self) {
   return 0;
 }
 
-static void free_poll(uv_handle_t *handle) {
-  free(handle);
-}
-
 static void stop(line_wait *self) {
   reading = false;
-  if (self->poll)
-    uv_close((uv_handle_t *)mp_steal(self->poll), free_poll);
+  mp_stdin_watch_close(mp_steal(self->watch));
 }
 
 static void line_cancel(mp_wait *wait) {
@@ -71,12 +60,9 @@ static void line_release(mp_wait *wait) {
   mp_buf_free(&((line_wait *)wait)->line);
 }
 
-static void on_readable(uv_poll_t *poll, int status, int events) {
-  (void)events;
-  line_wait *self = poll->data;
-  if (status < 0)
-    mp_error_errno(&self->wait.error, "terminal", status, "could not read standard input");
-  if (status < 0 || take_available(self) < 0 || self->whole) {
+static void on_readable(void *data) {
+  line_wait *self = data;
+  if (take_available(self) < 0 || self->whole) {
     stop(self);
     mp_wait_done(&self->wait);
   }
@@ -101,16 +87,9 @@ int mp_read_stdin_line(lua_State *L) {
     return mp_throw(L, &self->wait.error);
   if (self->whole)
     return line_finish(L, &self->wait);
-  uv_poll_t *handle = mp_alloc(sizeof *handle);
-  int rc = uv_poll_init(&mp_loop_of(L)->uv, handle, STDIN_FILENO);
-  if (rc < 0) {
-    free(handle);
-    mp_error_errno(&self->wait.error, "terminal", rc, "could not wait for standard input");
+  self->watch = mp_stdin_watch_open(&mp_loop_of(L)->uv, on_readable, self, &self->wait.error);
+  if (self->watch == NULL)
     return mp_throw(L, &self->wait.error);
-  }
-  handle->data = self;
-  self->poll = handle;
   reading = true;
-  uv_poll_start(handle, UV_READABLE, on_readable);
   return mp_wait_yield(L, &self->wait);
 }

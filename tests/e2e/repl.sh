@@ -9,6 +9,10 @@ here=$(dirname "${BASH_SOURCE[0]}")
 
 need tmux
 
+# What readline itself loses when odd keys break off what it was doing is not ours to free.
+echo 'leak:libreadline.so' >leaks
+export LSAN_OPTIONS=suppressions=$PWD/leaks:print_suppressions=0
+
 start() {
   rm -f before after
   terminal_start "${COLUMNS_WANTED:-80}" 50 \
@@ -242,24 +246,6 @@ clear_screen
 press Enter
 see '3'
 
-it "withstands whatever bytes are typed"
-clear_screen
-# All but what ends lines, and Ctrl-C, Ctrl-D, Ctrl-Z, Ctrl-\ and flow control.
-mapfile -t bytes < <(awk 'BEGIN {
-  srand(7)
-  while (n < 3000) {
-    byte = int(rand() * 256)
-    if (byte != 3 && byte != 4 && byte != 10 && byte != 13 && byte != 15 && byte != 17 &&
-        byte != 19 && byte != 26 && byte != 28) { printf "%02x\n", byte; n++ }
-  }
-}')
-"${TERMINAL[@]}" send-keys -H "${bytes[@]}"
-press C-c
-press C-l # the terminal and readline need not agree on how wide all that was
-see_last 'mp>'
-line '"unharmed"'
-see '"unharmed"'
-
 it "remembers lines, and not those that begin with a space"
 enter ' hidden = 1'
 line '"remembered"'
@@ -275,6 +261,7 @@ start
 press Up
 see_last 'mp> "remembered"'
 press C-c
+see_last 'mp>'
 press C-r
 type_text 'print("turn'
 see '.*for i = 1, 2 do'
@@ -324,7 +311,8 @@ see 'left with 8'
 terminal_end
 
 it "stops with Ctrl-Z and comes back with its prompt"
-terminal_start 80 50 "exec bash --norc --noprofile -i"
+terminal_start 80 50 "PS1='shell> ' exec bash --norc --noprofile -i"
+see_last 'shell>'
 # shellcheck disable=SC2016 # for the shell in the terminal
 enter 'stty -g >before; "$MOONPORT" repl'
 see 'mp>'
@@ -332,15 +320,21 @@ type_text 'half'
 see_last 'mp> half'
 press C-z
 see '.*Stopped.*'
+see_last 'shell>'
 enter 'stty -g >during'
 wait_until test -s during
+see_last 'shell>'
 check_equal "the terminal's settings meanwhile" "$(cat during)" "$(cat before)"
 enter 'fg'
 see_last 'mp> half'
 press C-c
+see 'mp> half\^C'
+see_last 'mp>'
 line '6*7'
 see '42'
 press C-d
+see_last 'shell>'
+# shellcheck disable=SC2016
 enter 'echo left with $?'
 see 'left with 0'
 terminal_end
@@ -348,7 +342,7 @@ terminal_end
 for signal in TERM HUP; do
   it "leaves on SIG$signal with the terminal as it was"
   start
-  enter 'fs.write("pid", tostring(io.open("/proc/self/stat"):read("n")))'
+  line 'fs.write("pid", tostring(io.open("/proc/self/stat"):read("n")))'
   wait_until test -s pid
   type_text 'half'
   see_last 'mp> half'
@@ -360,9 +354,31 @@ for signal in TERM HUP; do
   terminal_end
 done
 
+it "withstands whatever bytes are typed"
+start
+# All but what ends lines, and Ctrl-C, Ctrl-D, Ctrl-Z, Ctrl-\ and flow control.
+mapfile -t bytes < <(awk 'BEGIN {
+  srand(7)
+  while (n < 3000) {
+    byte = int(rand() * 256)
+    if (byte != 3 && byte != 4 && byte != 10 && byte != 13 && byte != 15 && byte != 17 &&
+        byte != 19 && byte != 26 && byte != 28) { printf "%02x\n", byte; n++ }
+  }
+}')
+"${TERMINAL[@]}" send-keys -H "${bytes[@]}"
+type_text 'the end of it'
+see '.*end of it.*' # all of it has arrived
+press C-c
+press C-l # the terminal and readline need not agree on how wide all that was
+see_last 'mp>'
+line '"unharmed"'
+see '"unharmed"'
+leave
+rm "$HISTORY"
+
 it "gives the terminal back also when it dies of a fault"
 start
-enter 'fs.write("pid", tostring(io.open("/proc/self/stat"):read("n")))'
+line 'fs.write("pid", tostring(io.open("/proc/self/stat"):read("n")))'
 wait_until test -s pid
 kill -s ABRT "$(cat pid)"
 see 'left with 134'
