@@ -1,5 +1,6 @@
 #include "spawn.h"
 
+#include "fd_limit.h"
 #include "mem.h"
 
 #include <errno.h>
@@ -42,6 +43,7 @@ typedef enum {
 /* Lives at the low end of the child's stack, which is shared in both ways of starting. */
 typedef struct {
   const mp_spawn_plan *plan;
+  const struct rlimit *files; /* the limit on open files that we were started with, or NULL */
   pid_t parent;
   stage stage;
   int errnum;
@@ -99,7 +101,9 @@ IN_CHILD static int place_fds(const mp_spawn_plan *plan) {
   return 0;
 }
 
-IN_CHILD static int set_rlimits(const mp_spawn_plan *plan) {
+IN_CHILD static int set_rlimits(const mp_spawn_plan *plan, const struct rlimit *files) {
+  if (files && setrlimit(RLIMIT_NOFILE, files) < 0)
+    return -1;
   for (size_t i = 0; i < plan->rlimit_count; i++) {
     if (setrlimit(plan->rlimits[i].resource, &plan->rlimits[i].limit) < 0)
       return -1;
@@ -144,7 +148,7 @@ IN_CHILD static int child_main(void *argument) {
   STEP(STAGE_NETNS, plan->netns > 0 ? setns(plan->netns, CLONE_NEWNET) : 0);
   STEP(STAGE_FDS, place_fds(plan));
   STEP(STAGE_TERMINAL, plan->terminal ? ioctl(0, TIOCSCTTY, 0) : 0);
-  STEP(STAGE_RLIMIT, set_rlimits(plan));
+  STEP(STAGE_RLIMIT, set_rlimits(plan, self->files));
   STEP(STAGE_USER, take_user(plan));
   STEP(STAGE_CWD, plan->cwd ? chdir(plan->cwd) : 0);
   STEP(STAGE_PARENT, tie_to_parent(self));
@@ -243,7 +247,7 @@ int mp_spawn(const mp_spawn_plan *plan, pid_t *pid, int *pidfd, mp_error *err) {
   if (stack == MAP_FAILED)
     return mp_error_errno(err, DOMAIN, errno, "could not start a process for `%s`", plan->path);
   child *self = stack;
-  *self = (child){.plan = plan, .parent = getpid()};
+  *self = (child){.plan = plan, .files = mp_fd_limit_inherited(), .parent = getpid()};
   pid_t started;
   int fd = -1;
   int rc = 0;
