@@ -132,32 +132,67 @@ static void add_field(lua_State *L, luaL_Buffer *text, int index, const char *na
   }
 }
 
-static int error_tostring(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TTABLE);
-  lua_settop(L, 1);
+/* A chain longer than this is a loop, or nothing that anybody would read to its end. */
+#define CAUSES_SHOWN 16
+
+static void push_error_text(lua_State *L, int index, int depth);
+
+static int describe(lua_State *L) {
+  luaL_tolstring(L, 1, NULL);
+  return 1;
+}
+
+void mp_push_text(lua_State *L, int index) {
+  index = lua_absindex(L, index);
+  luaL_checkstack(L, 4, NULL);
+  lua_pushcfunction(L, describe);
+  lua_pushvalue(L, index);
+  if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_isstring(L, -1))
+    return;
+  lua_pop(L, 1);
+  lua_pushfstring(L, "(an error value that cannot be shown: a %s)", luaL_typename(L, index));
+}
+
+/* The cause of the error at `index`, if it has one. */
+static void add_cause(lua_State *L, luaL_Buffer *text, int index, int depth) {
+  lua_getfield(L, index, "cause");
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    return;
+  }
+  if (depth == CAUSES_SHOWN)
+    lua_pushliteral(L, "(and so on)");
+  else if (mp_is_error(L, -1))
+    push_error_text(L, lua_gettop(L), depth + 1);
+  else
+    mp_push_text(L, -1);
+  lua_pushfstring(L, "\n  because: %s", lua_tostring(L, -1));
+  lua_replace(L, -3);
+  lua_pop(L, 1);
+  luaL_addvalue(text);
+}
+
+static void push_error_text(lua_State *L, int index, int depth) {
   luaL_Buffer text;
+  luaL_checkstack(L, 8, NULL);
   luaL_buffinit(L, &text);
-  lua_getfield(L, 1, "where");
+  lua_getfield(L, index, "where");
   bool has_where = lua_isstring(L, -1) && lua_rawlen(L, -1) > 0;
   lua_pop(L, 1);
   if (has_where) {
-    add_field(L, &text, 1, "where", "");
-    add_field(L, &text, 1, "message", ": ");
+    add_field(L, &text, index, "where", "");
+    add_field(L, &text, index, "message", ": ");
   } else {
-    add_field(L, &text, 1, "message", "");
+    add_field(L, &text, index, "message", "");
   }
-  lua_getfield(L, 1, "cause");
-  if (!lua_isnil(L, -1)) {
-    const char *cause = luaL_tolstring(L, -1, NULL);
-    lua_pushfstring(L, "\n  because: %s", cause);
-    lua_replace(L, -3);
-    lua_pop(L, 1);
-    luaL_addvalue(&text);
-  } else {
-    lua_pop(L, 1);
-  }
-  add_field(L, &text, 1, "hint", "\n  hint: ");
+  add_cause(L, &text, index, depth);
+  add_field(L, &text, index, "hint", "\n  hint: ");
   luaL_pushresult(&text);
+}
+
+static int error_tostring(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  push_error_text(L, 1, 0);
   return 1;
 }
 

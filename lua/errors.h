@@ -38,6 +38,10 @@ int mp_bad_argument(lua_State *L, const char *format, ...) __attribute__((analyz
 /* True when the value at `index` is an error table of ours. */
 bool mp_is_error(lua_State *L, int index);
 
+/* Pushes what people are told of the value at `index`. Unlike luaL_tolstring it never raises, even
+ * where __tostring does. */
+void mp_push_text(lua_State *L, int index);
+
 /* Pushes a traceback of L above `message` (may be NULL) that leaves out the runtime's own frames.
  */
 void mp_push_traceback(lua_State *L, lua_State *of, const char *message, int level);

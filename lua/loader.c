@@ -13,6 +13,18 @@
 #include <sys/auxv.h>
 #include <sys/stat.h>
 
+/* A name that leads nowhere but below its directory. */
+static bool stays_below(const char *name) {
+  for (const char *part = name;; part++) {
+    size_t len = strcspn(part, "/");
+    if (len == 0 || (len == 2 && strncmp(part, "..", 2) == 0))
+      return false;
+    part += len;
+    if (*part == '\0')
+      return true;
+  }
+}
+
 static const char *override_dir(void) {
   const char *dir = getenv("MOONPORT_LUA_DIR");
   return dir && *dir && !getauxval(AT_SECURE) ? dir : NULL;
@@ -30,7 +42,7 @@ static const mp_embedded_file *find_embedded(const char *name) {
 /* The path that stands in for `name`, which the caller frees; NULL when there is none. */
 static char *find_override(const char *name) {
   const char *dir = override_dir();
-  if (dir == NULL)
+  if (dir == NULL || !stays_below(name))
     return NULL;
   const char *floors[] = {"stdlib/", ""};
   for (size_t i = 0; i < 2; i++) {
@@ -95,18 +107,21 @@ int mp_load_lua_file(lua_State *L, const char *name) {
   return 1;
 }
 
+/* "a.b" is a/b.lua, or a/b/init.lua. */
+static bool push_lua_module(lua_State *L, const char *name) {
+  static const char *const endings[] = {".lua", "/init.lua"};
+  const char *path = luaL_gsub(L, name, ".", "/");
+  for (size_t i = 0; i < 2; i++) {
+    if (mp_load_lua_file(L, lua_pushfstring(L, "%s%s", path, endings[i])))
+      return true;
+  }
+  return false;
+}
+
 static bool push_module(lua_State *L, const char *name) {
   const char *core = strncmp(name, "moonport.core.", 14) == 0 ? name + 14 : NULL;
   if (core == NULL) {
-    mp_auto_free char *path = mp_sprintf("%s.lua", name);
-    for (char *dot = strchr(path, '.'); dot && dot[1] && strcmp(dot, ".lua") != 0;
-         dot = strchr(dot, '.'))
-      *dot = '/';
-    lua_pushstring(L, path);
-    if (mp_load_lua_file(L, path))
-      return true;
-    mp_auto_free char *init = mp_sprintf("%.*s/init.lua", (int)strlen(path) - 4, path);
-    if (mp_load_lua_file(L, init))
+    if (push_lua_module(L, name))
       return true;
     if (strncmp(name, "moonport.", 9) == 0)
       core = name + 9;
@@ -179,8 +194,42 @@ static int l_source(lua_State *L) {
   return 1;
 }
 
+/* Takes the relative directories out of package.path or package.cpath. */
+static void keep_absolute(lua_State *L, const char *field) {
+  luaL_Buffer kept;
+  lua_getglobal(L, "package");
+  lua_getfield(L, -1, field);
+  const char *path = lua_isstring(L, -1) ? lua_tostring(L, -1) : "";
+  luaL_buffinit(L, &kept);
+  for (const char *item = path; *item;) {
+    size_t len = strcspn(item, ";");
+    if (*item == '/') {
+      if (luaL_bufflen(&kept) > 0)
+        luaL_addchar(&kept, ';');
+      luaL_addlstring(&kept, item, len);
+    }
+    item += len + (item[len] == ';');
+  }
+  luaL_pushresult(&kept);
+  lua_setfield(L, -3, field);
+  lua_pop(L, 2);
+}
+
+/*** Looks for modules in absolute directories only, from now on. A command must not run what lies
+ * in the directory where it happens to be called.
+ * @function leave_working_directory
+ */
+static int l_leave_working_directory(lua_State *L) {
+  keep_absolute(L, "path");
+  keep_absolute(L, "cpath");
+  return 0;
+}
+
 int luaopen_moonport_loader(lua_State *L) {
-  static const luaL_Reg functions[] = {{"files", l_files}, {"source", l_source}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"files", l_files},
+                                       {"source", l_source},
+                                       {"leave_working_directory", l_leave_working_directory},
+                                       {NULL, NULL}};
   luaL_newlib(L, functions);
   return 1;
 }

@@ -4,14 +4,14 @@
 
 #include <lauxlib.h>
 
-/* Each keeps the protected function at index 1 for mp_task_in_close. */
+/* Each keeps the protected function at index 1 for mp_task_in_close, and as its context whether the
+ * task was being unwound already when it began. */
 
 /* stack: function, true, results | error */
-static int pcall_ended(lua_State *L, int status, lua_KContext context) {
-  (void)context;
+static int pcall_ended(lua_State *L, int status, lua_KContext unwinding) {
   if (status == LUA_OK || status == LUA_YIELD)
     return lua_gettop(L) - 1;
-  mp_task_rethrow_cancel(L);
+  mp_task_rethrow_cancel(L, unwinding);
   lua_pushboolean(L, false);
   lua_insert(L, -2);
   return 2;
@@ -23,15 +23,17 @@ static int protect_pcall(lua_State *L) {
   lua_insert(L, 2);
   lua_pushboolean(L, true);
   lua_insert(L, 2);
-  return pcall_ended(L, lua_pcallk(L, lua_gettop(L) - 3, LUA_MULTRET, 0, 0, pcall_ended), 0);
+  int nargs = lua_gettop(L) - 3;
+  lua_KContext unwinding = mp_task_is_unwinding(L);
+  int status = lua_pcallk(L, nargs, LUA_MULTRET, 0, unwinding, pcall_ended);
+  return pcall_ended(L, status, unwinding);
 }
 
 /* stack: function, handler, true, results | error */
-static int xpcall_ended(lua_State *L, int status, lua_KContext context) {
-  (void)context;
+static int xpcall_ended(lua_State *L, int status, lua_KContext unwinding) {
   if (status == LUA_OK || status == LUA_YIELD)
     return lua_gettop(L) - 2;
-  mp_task_rethrow_cancel(L);
+  mp_task_rethrow_cancel(L, unwinding);
   lua_pushboolean(L, false);
   lua_insert(L, -2);
   return 2;
@@ -44,15 +46,16 @@ static int protect_xpcall(lua_State *L) {
   lua_insert(L, 3);
   lua_pushvalue(L, 1);
   lua_insert(L, 4);
-  return xpcall_ended(L, lua_pcallk(L, nargs, LUA_MULTRET, 2, 0, xpcall_ended), 0);
+  lua_KContext unwinding = mp_task_is_unwinding(L);
+  int status = lua_pcallk(L, nargs, LUA_MULTRET, 2, unwinding, xpcall_ended);
+  return xpcall_ended(L, status, unwinding);
 }
 
 /* stack: function, results | error */
-static int try_ended(lua_State *L, int status, lua_KContext context) {
-  (void)context;
+static int try_ended(lua_State *L, int status, lua_KContext unwinding) {
   if (status == LUA_OK || status == LUA_YIELD)
     return lua_gettop(L) - 1;
-  mp_task_rethrow_cancel(L);
+  mp_task_rethrow_cancel(L, unwinding);
   lua_pushnil(L);
   lua_insert(L, -2);
   return 2;
@@ -73,12 +76,15 @@ static int protect_try(lua_State *L) {
   luaL_checkany(L, 1);
   lua_pushvalue(L, 1);
   lua_insert(L, 2);
-  return try_ended(L, lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, 0, try_ended), 0);
+  int nargs = lua_gettop(L) - 2;
+  lua_KContext unwinding = mp_task_is_unwinding(L);
+  int status = lua_pcallk(L, nargs, LUA_MULTRET, 0, unwinding, try_ended);
+  return try_ended(L, status, unwinding);
 }
 
 bool mp_protects(lua_CFunction function) {
   return function == protect_pcall || function == protect_xpcall || function == protect_try ||
-         function == mp_task_body;
+         function == mp_task_body || function == mp_coroutine_body;
 }
 
 void mp_install_protect(lua_State *L) {

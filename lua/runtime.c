@@ -5,6 +5,7 @@
 #include "errors.h"
 #include "gate.h"
 #include "loader.h"
+#include "output.h"
 #include "task_internal.h"
 
 #include <lauxlib.h>
@@ -12,6 +13,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
 #define CLOSE_TIMEOUT_SECONDS 30
@@ -23,6 +25,17 @@ mp_runtime *mp_runtime_of(lua_State *L) {
 static int new_table_ref(lua_State *L) {
   lua_newtable(L);
   return luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+/* A finalizer is called between two steps of some task, and what it raises is swallowed. */
+static bool in_finalizer(lua_State *L) {
+  lua_Debug ar;
+  for (int level = 0; lua_getstack(L, level, &ar); level++) {
+    lua_getinfo(L, "n", &ar);
+    if (ar.name && strcmp(ar.name, "__gc") == 0 && strcmp(ar.namewhat, "metamethod") == 0)
+      return true;
+  }
+  return false;
 }
 
 /* os.exit ends the program through its first task, so that __close handlers run. */
@@ -37,7 +50,7 @@ static int l_exit(lua_State *L) {
     root = root->parent;
   lua_pushliteral(L, "os.exit was called");
   mp_task_cancel(L, root);
-  if (!rt->current->cancelled) /* behind a shield */
+  if (!rt->current->cancelled || in_finalizer(L)) /* behind a shield: the end comes after it */
     return 0;
   rt->current->delivered = true;
   mp_task_push_slot(L, rt->current, TASK_UV_CANCEL);
@@ -71,11 +84,16 @@ static void give_globals(lua_State *L) {
 }
 
 static int open_libraries(lua_State *L) {
+  if (getauxval(AT_SECURE)) { /* LUA_PATH and LUA_CPATH come from someone with fewer rights */
+    lua_pushboolean(L, 1);
+    lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV");
+  }
   luaL_openlibs(L);
   mp_install_loader(L);
   mp_install_protect(L);
   mp_install_coroutine(L);
   mp_gate_stock_libraries(L);
+  mp_install_print(L);
   give_globals(L);
   luaL_requiref(L, "moonport.errors", luaopen_moonport_errors, 0);
   luaL_requiref(L, "moonport.core.task", luaopen_moonport_task, 0);
@@ -148,12 +166,12 @@ static void interrupted_in_script(lua_State *L, lua_Debug *ar) {
 
 /* No more waiting in __close handlers and shielded tasks. */
 static void hurry(lua_State *L, mp_task *task) {
-  lua_pushliteral(L, "interrupted again");
-  mp_task_cancel(L, task);
-  task->overdue = true;
-  mp_task_interrupt(task);
-  for (mp_task *child = task->first_child; child; child = child->next_sibling)
-    hurry(L, child);
+  for (mp_task *each = task; each; each = mp_task_next(task, each)) {
+    lua_pushliteral(L, "interrupted again");
+    mp_task_cancel(L, each);
+    each->overdue = true;
+    mp_task_interrupt(each);
+  }
 }
 
 static void interrupted_on_loop(uv_async_t *wake) {
@@ -171,8 +189,9 @@ static void interrupted_on_loop(uv_async_t *wake) {
 
 void mp_runtime_interrupt(mp_runtime *rt) {
   rt->interrupts++;
-  lua_sethook(rt->running, interrupted_in_script,
-              LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+  if (rt->running)
+    lua_sethook(rt->running, interrupted_in_script,
+                LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
   uv_async_send(&rt->wake);
 }
 
@@ -201,7 +220,7 @@ mp_runtime *mp_runtime_new(mp_error *err) {
     return fail(rt, err, "out of memory");
   *(mp_runtime **)lua_getextraspace(L) = rt;
   rt->tasks_ref = new_table_ref(L);
-  rt->busy_ref = new_table_ref(L);
+  rt->resumers_ref = new_table_ref(L);
   lua_pushcfunction(L, open_libraries);
   if (lua_pcall(L, 0, 0, 0) != LUA_OK)
     return fail(rt, err, lua_tostring(L, -1));
@@ -239,10 +258,15 @@ static bool has_tasks(mp_runtime *rt) {
   return some;
 }
 
-void mp_runtime_free(mp_runtime *rt) {
+void mp_runtime_finish(mp_runtime *rt) {
   cancel_all(rt);
   while (has_tasks(rt) && turn(rt))
     ;
+}
+
+void mp_runtime_free(mp_runtime *rt) {
+  mp_runtime_finish(rt);
+  rt->running = NULL;
   lua_close(rt->L);
   uv_close((uv_handle_t *)&rt->wake, NULL);
   mp_loop_close(&rt->loop);
@@ -278,7 +302,12 @@ static int take_outcome(lua_State *L, mp_task *task) {
   lua_getfield(L, -1, "n");
   int count = (int)lua_tointeger(L, -1);
   lua_pop(L, 1);
-  luaL_checkstack(L, count, "too many results");
+  if (!lua_checkstack(L, count + 1)) {
+    lua_settop(L, handle - 1);
+    lua_pushliteral(L, "too many results");
+    lua_pushnil(L);
+    return LUA_ERRRUN;
+  }
   for (int i = 1; i <= count; i++)
     lua_rawgeti(L, handle + 1, i);
   lua_remove(L, handle + 1);
@@ -311,15 +340,13 @@ int mp_exit_status(lua_State *L, int index) {
   index = lua_absindex(L, index);
   if (rt->exit_requested)
     return rt->exit_code;
+  int status = rt->interrupts > 0 ? 128 + rt->signal : 1;
   if (!mp_is_error(L, index))
-    return 1;
-  int status = 1;
+    return status;
   if (lua_getfield(L, index, "exit") == LUA_TNUMBER)
     status = (int)lua_tointeger(L, -1);
-  else if (lua_getfield(L, index, "code") == LUA_TSTRING)
-    status = rt->interrupts > 0 && strcmp(lua_tostring(L, -1), MP_CANCELLED) == 0
-                 ? 128 + rt->signal
-                 : status_of_code(lua_tostring(L, -1));
+  else if (rt->interrupts == 0 && lua_getfield(L, index, "code") == LUA_TSTRING)
+    status = status_of_code(lua_tostring(L, -1));
   lua_settop(L, index);
   return status;
 }

@@ -15,14 +15,16 @@ struct mp_runtime {
   lua_State *L;         /* the main thread; scripts run in tasks, never on it */
   mp_task *ready_first; /* tasks to resume, in order */
   mp_task *ready_last;
-  mp_task *current;     /* the running task */
-  bool in_loop;         /* uv_run is under way */
-  lua_State *running;   /* the coroutine that runs, which may be one of a script's own */
+  mp_task *current; /* the running task */
+  bool in_loop;     /* uv_run is under way */
+  lua_State
+      *running; /* the coroutine that runs, which may be one of a script's own; NULL at the end */
   mp_task *foreground;  /* what Ctrl-C cancels: the script, or the REPL's running line */
   mp_task *session;     /* the REPL; NULL in other programs. See session.h */
-  int tasks_ref;        /* registry: live tasks, by address, to keep them */
-  int busy_ref;         /* registry: a script's own coroutines that wait inside a task */
+  int tasks_ref;        /* registry: live tasks, by their coroutine, to keep them */
+  int resumers_ref;     /* registry: who resumed a script's own coroutine that runs or waits */
   double close_timeout; /* seconds that __close handlers have after a cancel */
+  bool is_script;       /* a script's own output counts, see output.h */
   bool exit_requested;  /* os.exit was called */
   int exit_code;
   volatile int interrupts; /* Ctrl-C since the foreground task began */
@@ -40,7 +42,10 @@ struct mp_runtime {
 /* Makes the state with all libraries. Returns NULL with *err filled in. */
 mp_runtime *mp_runtime_new(mp_error *err);
 
-/* Cancels what still runs, waits for it, and closes everything. */
+/* Cancels what still runs and waits for its end. */
+void mp_runtime_finish(mp_runtime *rt);
+
+/* Finishes, then closes everything. mp_runtime_interrupt must not be called from here on. */
 void mp_runtime_free(mp_runtime *rt);
 
 /* The runtime of a state or coroutine. */

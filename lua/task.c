@@ -18,8 +18,15 @@ mp_loop *mp_loop_of(lua_State *L) {
 
 void mp_task_push(lua_State *L, mp_task *task) {
   lua_rawgeti(L, LUA_REGISTRYINDEX, task->rt->tasks_ref);
-  lua_rawgetp(L, -1, task);
+  lua_rawgetp(L, -1, task->co);
   lua_remove(L, -2);
+}
+
+bool mp_task_owns(lua_State *L, lua_State *co) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, mp_runtime_of(L)->tasks_ref);
+  bool owns = lua_rawgetp(L, -1, co) != LUA_TNIL;
+  lua_pop(L, 2);
+  return owns;
 }
 
 void mp_task_push_slot(lua_State *L, mp_task *task, int slot) {
@@ -77,12 +84,13 @@ mp_task *mp_task_spawn(lua_State *L, mp_task *parent, int nargs) {
   luaL_setmetatable(L, MP_TASK_METATABLE);
   task->co = lua_newthread(L);
   lua_setiuservalue(L, -2, TASK_UV_THREAD);
+  if (!lua_checkstack(task->co, nargs + 2))
+    luaL_error(L, "too many arguments");
   lua_rawgeti(L, LUA_REGISTRYINDEX, rt->tasks_ref);
   lua_pushvalue(L, -2);
-  lua_rawsetp(L, -2, task);
+  lua_rawsetp(L, -2, task->co);
   lua_pop(L, 1);
   lua_insert(L, -nargs - 2); /* the task goes below function and arguments */
-  luaL_checkstack(task->co, nargs + 2, "too many arguments");
   lua_pushcfunction(task->co, mp_task_body);
   lua_xmove(L, task->co, nargs + 1);
   if (parent) {
@@ -171,23 +179,49 @@ static void push_cancel_error(lua_State *L, const char *reason) {
   mp_push_error(L, &err);
 }
 
-void mp_task_cancel(lua_State *L, mp_task *task) {
-  if (task->state == TASK_DONE || task->cancelled) {
-    lua_pop(L, 1);
-    return;
+mp_task *mp_task_next(const mp_task *root, mp_task *task) {
+  if (task->first_child)
+    return task->first_child;
+  for (; task != root; task = task->parent) {
+    if (task->next_sibling)
+      return task->next_sibling;
   }
+  return NULL;
+}
+
+/* The first of these siblings that a cancel of their parent reaches. */
+static mp_task *cancellable(mp_task *task) {
+  while (task && (task->shielded || task->cancelled))
+    task = task->next_sibling;
+  return task;
+}
+
+static mp_task *deepest(mp_task *task) {
+  for (mp_task *child = task; child; child = cancellable(child->first_child))
+    task = child;
+  return task;
+}
+
+/* The reason is on top of L, and stays. */
+static void cancel_one(lua_State *L, mp_task *task) {
   task->cancelled = true;
   push_cancel_error(L, lua_tostring(L, -1));
   mp_task_set_slot(L, task, TASK_UV_CANCEL);
   start_close_timer(task);
-  for (mp_task *child = task->first_child; child; child = child->next_sibling) {
-    if (child->shielded)
-      continue;
-    lua_pushvalue(L, -1);
-    mp_task_cancel(L, child);
+  mp_task_interrupt(task);
+}
+
+/* Children first. A loop, since tasks may be nested deeper than the C stack is. */
+void mp_task_cancel(lua_State *L, mp_task *task) {
+  if (task->state != TASK_DONE && !task->cancelled) {
+    for (mp_task *each = deepest(task); each != task;) {
+      cancel_one(L, each);
+      mp_task *sibling = cancellable(each->next_sibling);
+      each = sibling ? deepest(sibling) : each->parent;
+    }
+    cancel_one(L, task);
   }
   lua_pop(L, 1);
-  mp_task_interrupt(task);
 }
 
 /* A cancel is due and has not been raised yet, or its time for cleaning up is over. */
@@ -223,10 +257,17 @@ static int raise_interruption(lua_State *L, mp_task *task) {
   return lua_error(L);
 }
 
-void mp_task_rethrow_cancel(lua_State *L) {
+bool mp_task_is_unwinding(lua_State *L) {
+  mp_task *task = mp_task_current(L);
+  return task && task->delivered;
+}
+
+void mp_task_rethrow_cancel(lua_State *L, bool was_unwinding) {
   mp_task *task = mp_task_current(L);
   if (task == NULL || !task->cancelled)
     return;
+  if (task->delivered && !was_unwinding)
+    lua_error(L);
   mp_task_push_slot(L, task, TASK_UV_CANCEL);
   bool same = lua_rawequal(L, -1, -2);
   lua_pop(L, 1);
@@ -269,7 +310,11 @@ static bool thread_in_close(lua_State *L) {
 }
 
 bool mp_task_in_close(lua_State *L, mp_task *task) {
-  return thread_in_close(L) || (L != task->co && thread_in_close(task->co));
+  for (lua_State *co = L; co; co = co == task->co ? NULL : mp_coroutine_resumer(L, co)) {
+    if (thread_in_close(co))
+      return true;
+  }
+  return false;
 }
 
 /* Waiting. */
@@ -309,27 +354,50 @@ static bool push_culprit(lua_State *L, lua_Debug *ar) {
   return true;
 }
 
-/* Names the C function that makes waiting impossible here. */
-static void raise_cannot_wait(lua_State *L, const char *what) {
+/* Pushes the name of what makes waiting impossible in `L`'s frames; false when there is none. */
+static bool push_culprit_of(lua_State *L, int level) {
   lua_Debug ar;
-  luaL_checkstack(L, 16, what);
-  for (int level = 1; lua_getstack(L, level, &ar); level++) {
+  if (!lua_checkstack(L, 16))
+    return false;
+  for (; lua_getstack(L, level, &ar); level++) {
     lua_getinfo(L, "n", &ar);
     if (strcmp(ar.namewhat, "metamethod") == 0) {
       lua_pushstring(L, ar.name);
-      break;
+      return true;
     }
     if (push_culprit(L, &ar))
-      break;
+      return true;
   }
-  const char *culprit = lua_isstring(L, -1) ? lua_tostring(L, -1) : "the program's start";
+  return false;
+}
+
+/* The coroutine, from L outwards to its task's, that cannot be suspended; NULL when all can. */
+static lua_State *find_unyieldable(lua_State *L, const mp_task *task) {
+  for (lua_State *co = L; co; co = co == task->co ? NULL : mp_coroutine_resumer(L, co)) {
+    if (!lua_isyieldable(co))
+      return co;
+  }
+  return NULL;
+}
+
+static void raise_cannot_wait(lua_State *L, lua_State *where, const char *what) {
+  const char *culprit = "the program's start";
+  mp_task *task = mp_task_current(L);
+  if (push_culprit_of(where, 1)) {
+    if (where != L)
+      lua_xmove(where, L, 1);
+    culprit = lua_tostring(L, -1);
+  } else if (task && where != task->co) {
+    culprit = "coroutine.close";
+  }
   mp_raise(L, "task", "cannot_wait",
            "move the call out of it: collect first, then wait in a plain loop",
            "`%s` waits, and Lua cannot wait inside `%s`", what, culprit);
 }
 
 bool mp_can_wait(lua_State *L) {
-  return mp_task_current(L) != NULL && lua_isyieldable(L);
+  mp_task *task = mp_task_current(L);
+  return task && find_unyieldable(L, task) == NULL;
 }
 
 static int wait_gc(lua_State *L) {
@@ -343,8 +411,9 @@ static int wait_gc(lua_State *L) {
 
 void *mp_wait_new(lua_State *L, size_t size, const char *what, mp_wait_finish finish) {
   mp_task *task = mp_task_current(L);
-  if (task == NULL || !lua_isyieldable(L)) {
-    raise_cannot_wait(L, what);
+  lua_State *unyieldable = task ? find_unyieldable(L, task) : L;
+  if (unyieldable) {
+    raise_cannot_wait(L, unyieldable, what);
     return NULL;
   }
   if ((task->cancelled || task->child_failed) && interruption_is_due(L, task))
@@ -498,7 +567,7 @@ static void end_task(mp_task *task) {
   task->parent = NULL;
   lua_rawgeti(L, LUA_REGISTRYINDEX, task->rt->tasks_ref);
   lua_pushnil(L);
-  lua_rawsetp(L, -2, task);
+  lua_rawsetp(L, -2, task->co);
   lua_pop(L, 1);
   if (parent && parent->state == TASK_JOINING && parent->first_child == NULL)
     end_task(parent);

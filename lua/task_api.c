@@ -3,6 +3,7 @@
 #include "task.h"
 
 #include "errors.h"
+#include "gate.h"
 #include "session.h"
 #include "task_internal.h"
 
@@ -26,27 +27,27 @@ static bool called_at_prompt(lua_State *L) {
 }
 
 /* spawn(options, fn, ...): options is a string of letters. c: contained, s: shielded, g: gate shut,
- * r: no parent, b: where the caller's caller is a line at the prompt, its session is the parent. */
+ * b: where the caller's caller is a line at the prompt, its session is the parent. */
 static int l_spawn(lua_State *L) {
   const char *options = luaL_checkstring(L, 1);
-  if (!lua_isfunction(L, 2) && !luaL_getmetafield(L, 2, "__call"))
-    return mp_bad_argument(L, "task.spawn wants a function, got a %s", luaL_typename(L, 2));
-  lua_settop(L, lua_gettop(L) - (lua_isfunction(L, 2) ? 0 : 1));
+  if (!lua_isfunction(L, 2)) {
+    if (!luaL_getmetafield(L, 2, "__call"))
+      return mp_bad_argument(L, "task.spawn wants a function, got a %s", luaL_typename(L, 2));
+    lua_pop(L, 1);
+  }
   mp_task *parent = mp_task_current(L);
-  bool shielded = false, contained = false, gate_shut = false;
+  bool shielded = false, contained = false, gate_shut = mp_gate_is_shut(L);
   for (; *options; options++) {
     contained |= *options == 'c';
     shielded |= *options == 's';
     gate_shut |= *options == 'g';
     if (*options == 'b' && parent && parent->line && called_at_prompt(L))
       parent = parent->parent;
-    if (*options == 'r')
-      parent = NULL;
   }
   mp_task *task = mp_task_spawn(L, parent, lua_gettop(L) - 2);
   task->contained = contained;
   task->shielded = shielded;
-  task->gate_shut |= gate_shut;
+  task->gate_shut = gate_shut;
   return 1;
 }
 
@@ -94,13 +95,23 @@ static int await_finish(lua_State *L, mp_wait *wait) {
   return push_outcome(L, ((await_wait *)wait)->target, 1);
 }
 
+/* A task ends after its children: one of them that awaited it would wait for ever. */
+static void check_can_end(lua_State *L, const mp_task *target) {
+  const mp_task *task = mp_task_current(L);
+  if (task == target)
+    mp_bad_argument(L, "a task cannot await itself");
+  for (; task; task = task->parent) {
+    if (task == target)
+      mp_bad_argument(L, "a task cannot await one that it is part of: that one ends after it");
+  }
+}
+
 /* await(task, unbreakable) */
 static int l_await(lua_State *L) {
   mp_task *target = check_task(L, 1);
   if (target->state == TASK_DONE)
     return push_outcome(L, target, 1);
-  if (target == mp_task_current(L))
-    return mp_bad_argument(L, "a task cannot await itself");
+  check_can_end(L, target);
   bool unbreakable = lua_toboolean(L, 2);
   await_wait *self = mp_wait_new(L, sizeof *self, "await", await_finish);
   self->target = target;
@@ -248,8 +259,12 @@ static int event_wait_(lua_State *L) {
 static int l_close_timeout(lua_State *L) {
   mp_runtime *rt = mp_runtime_of(L);
   lua_pushnumber(L, rt->close_timeout);
-  if (!lua_isnoneornil(L, 1))
-    rt->close_timeout = luaL_checknumber(L, 1);
+  if (lua_isnoneornil(L, 1))
+    return 1;
+  lua_Number seconds = luaL_checknumber(L, 1);
+  if (!(seconds >= 0) || seconds > 1e9)
+    return mp_bad_argument(L, "task.close_timeout wants seconds from 0 to 1e9, got %g", seconds);
+  rt->close_timeout = seconds;
   return 1;
 }
 

@@ -58,6 +58,9 @@ mp_task *mp_task_spawn(lua_State *L, mp_task *parent, int nargs);
 /* Cancels a task and its children. The reason (a string or nil) is on top of L and is popped. */
 void mp_task_cancel(lua_State *L, mp_task *task);
 
+/* Walks the tree of `root`, parents first: what comes after `task`, NULL at the end. */
+mp_task *mp_task_next(const mp_task *root, mp_task *task);
+
 /* Ends the task's present wait if it may be interrupted now. */
 void mp_task_interrupt(mp_task *task);
 
@@ -78,12 +81,24 @@ static inline bool mp_task_is_waiting(const mp_task *task) {
   return task && task->state == TASK_WAITING;
 }
 
-/* True when `L` is running a __close handler. */
+/* True when `L`, or a coroutine around it, is running a __close handler. */
 bool mp_task_in_close(lua_State *L, mp_task *task);
 
-/* Raises again, when the value on top of L is the running task's own cancel error: pcall and the
- * like must not swallow it. Otherwise returns. */
-void mp_task_rethrow_cancel(lua_State *L);
+/* True once the cancel error has been raised in the running task: from then on only __close
+ * handlers run, and what they call. */
+bool mp_task_is_unwinding(lua_State *L);
+
+/* Raises the error on top of L again if it belongs to the cancel of the running task, which pcall
+ * and the like must not swallow; otherwise returns. was_unwinding: as it was when the protected
+ * call began. One that began before is part of what is unwound, whatever a handler made of the
+ * error. */
+void mp_task_rethrow_cancel(lua_State *L, bool was_unwinding);
+
+/* True when `co` is the coroutine of a task that has not ended. */
+bool mp_task_owns(lua_State *L, lua_State *co);
+
+/* The coroutine that resumed a script's own `co` and has not got it back; NULL for any other. */
+lua_State *mp_coroutine_resumer(lua_State *L, lua_State *co);
 
 /* The stand-ins for pcall, xpcall and coroutine.*, and the global `try`. */
 void mp_install_protect(lua_State *L);
@@ -93,7 +108,8 @@ void mp_install_coroutine(lua_State *L);
  * of their stack, by which mp_task_in_close recognises a __close handler run after an error. */
 bool mp_protects(lua_CFunction function);
 
-/* The base function of every task's coroutine. */
+/* The base functions of every task's coroutine and of a script's own. */
 int mp_task_body(lua_State *L);
+int mp_coroutine_body(lua_State *L);
 
 #endif

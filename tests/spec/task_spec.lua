@@ -299,6 +299,159 @@ describe("task", function()
     assert.truthy(err.where:match("task_spec.lua:%d+$"))
   end)
 
+  it("does not let anybody resume or close the coroutine of a task", function()
+    local co
+    local handle = task.spawn(function()
+      co = coroutine.running()
+      task.sleep(0.01)
+      return "whole"
+    end)
+    task.sleep(0)
+    assert.equal("normal", coroutine.status(co))
+    local resumed, why = coroutine.resume(co)
+    assert.is_false(resumed)
+    assert.equal("cannot resume non-suspended coroutine", why)
+    assert.is_false((pcall(coroutine.close, co)))
+    assert.equal("whole", handle:await())
+    assert.equal("dead", coroutine.status(co))
+  end)
+
+  it("refuses to wait where a coroutine around this one cannot be suspended", function()
+    local ok, err = pcall(table.sort, { 1, 2 }, function()
+      coroutine.wrap(function() task.sleep(0.001) end)()
+    end)
+    assert.is_false(ok)
+    assert.equal("`task.sleep` waits, and Lua cannot wait inside `table.sort`", err.message)
+    task.sleep(0.002)
+  end)
+
+  it("runs __close handlers that wait in a script's own coroutine when it is cancelled", function()
+    for _, call in ipairs { coroutine.resume, function(co) coroutine.wrap(function()
+      coroutine.resume(co)
+    end)() end } do
+      local closed
+      local handle = task.contained(function()
+        call(coroutine.create(function()
+          local held <close> = closing(function()
+            task.sleep(0.001)
+            closed = true
+          end)
+          task.sleep(60)
+        end))
+      end)
+      task.sleep(0)
+      handle:cancel()
+      pcall(handle.await, handle)
+      assert.is_true(closed)
+      assert.equal("cancelled", handle:status())
+    end
+  end)
+
+  it("shields a __close handler that waits in a coroutine of its own", function()
+    local ended
+    local handle = task.contained(function()
+      local held <close> = closing(function()
+        coroutine.wrap(function()
+          coroutine.wrap(function() task.sleep(0.02) end)()
+        end)()
+        ended = true
+      end)
+    end)
+    task.sleep(0)
+    handle:cancel()
+    pcall(handle.await, handle)
+    assert.is_true(ended)
+  end)
+
+  it("lets no message handler and no failing __close turn a cancel into another error", function()
+    local rounds = 0
+    local function attempt() task.sleep(60) end
+    local swallowers = {
+      function() xpcall(attempt, function(err) return "failed: " .. tostring(err) end) end,
+      function() xpcall(attempt, function() error("handler broke") end) end,
+      function()
+        pcall(function()
+          local held <close> = closing(function() error("close broke") end)
+          attempt()
+        end)
+      end,
+      function()
+        coroutine.resume(coroutine.create(function()
+          local held <close> = closing(function() error("close broke") end)
+          attempt()
+        end))
+      end,
+    }
+    for _, swallow in ipairs(swallowers) do
+      local handle = task.contained(function()
+        for _ = 1, 3 do
+          swallow()
+          rounds = rounds + 1
+        end
+      end)
+      task.sleep(0)
+      handle:cancel()
+      pcall(handle.await, handle)
+      assert.equal("cancelled", handle:status())
+    end
+    assert.equal(0, rounds)
+  end)
+
+  it("lets __close handlers catch their own errors while a cancel passes", function()
+    local caught = {}
+    local handle = task.contained(function()
+      local held <close> = closing(function()
+        caught.pcall = select(2, pcall(error, "one", 0))
+        caught.try = select(2, try(error, "two", 0))
+        caught.resume = select(2, coroutine.resume(coroutine.create(function() error("three", 0) end)))
+      end)
+      task.sleep(60)
+    end)
+    task.sleep(0)
+    handle:cancel()
+    pcall(handle.await, handle)
+    assert.same({ pcall = "one", try = "two", resume = "three" }, caught)
+  end)
+
+  it("cancels tasks that are nested deep", function()
+    local deepest
+    local function nest(n)
+      if n > 0 then return task.spawn(nest, n - 1):await() end
+      deepest = task.current()
+      task.sleep(60)
+    end
+    local handle = task.contained(nest, 5000)
+    while not deepest do task.sleep(0) end
+    handle:cancel()
+    pcall(handle.await, handle)
+    assert.equal("cancelled", deepest:status())
+  end)
+
+  it("refuses to await a task that it is part of", function()
+    local err
+    task.scope(function()
+      local parent = task.current()
+      task.spawn(function() err = select(2, pcall(parent.await, parent)) end)
+    end)
+    assert.equal("invalid", err.code)
+  end)
+
+  it("keeps to its memory over many waits and tasks", function()
+    local function kilobytes()
+      collectgarbage()
+      collectgarbage()
+      return collectgarbage("count")
+    end
+    local function work()
+      for _ = 1, 20000 do task.sleep(0) end
+      for _ = 1, 2000 do task.spawn(task.sleep, 0):await() end
+    end
+    work()
+    local before = kilobytes()
+    work()
+    assert.truthy(kilobytes() - before < 64, "grew by " .. kilobytes() - before .. " KiB")
+  end)
+
   it("refuses coroutine.yield outside of a script's own coroutine", function()
     local ok, err = pcall(coroutine.yield)
     assert.is_false(ok)
