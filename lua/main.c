@@ -1,12 +1,14 @@
 /* moonport: the program. `run` is here, where its start-up time counts; every other command is Lua
  * (stdlib/moonport/cli.lua). */
-#include "core/mem.h"
+#include "core/fd_limit.h"
 #include "core/scrub.h"
 #include "errors.h"
 #include "loader.h"
 #include "manifest_eval.h"
+#include "output.h"
 #include "runtime.h"
 
+#include <errno.h>
 #include <lauxlib.h>
 #include <signal.h>
 #include <stdio.h>
@@ -115,7 +117,8 @@ static void print_message(const char *text) {
 }
 
 static void print_error(lua_State *L, int index, bool trace) {
-  char *clean = mp_scrub_text(luaL_tolstring(L, index, NULL));
+  mp_push_text(L, index);
+  char *clean = mp_scrub_text(lua_tostring(L, -1));
   print_message(clean);
   free(clean);
   if (trace && lua_isstring(L, index + 1)) {
@@ -140,9 +143,59 @@ static bool is_quiet(lua_State *L, int error, int status) {
   return quiet;
 }
 
+/* One keystroke can arrive twice: from the terminal, and from a parent that passes it on. */
+static bool is_echo(void) {
+  static struct timespec last;
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  double apart = (double)(now.tv_sec - last.tv_sec) + (double)(now.tv_nsec - last.tv_nsec) / 1e9;
+  last = now;
+  return runtime->interrupts > 0 && apart < 0.2;
+}
+
+static void on_signal(int number) {
+  runtime->signal = number;
+  if (is_echo())
+    return;
+  if (runtime->interrupts > 0 && !runtime->keep_on_interrupt) {
+    static const char text[] = "moonport: interrupted again; what was begun is left as it is, and "
+                               "the next command goes on from there\n";
+    ssize_t ignored = write(STDERR_FILENO, text, sizeof text - 1);
+    (void)ignored;
+    _exit(128 + number);
+  }
+  mp_runtime_interrupt(runtime);
+}
+
+/* Whoever started us with a signal ignored, as nohup does, meant it. */
+static void catch_signal(int number, const struct sigaction *action) {
+  struct sigaction before;
+  if (sigaction(number, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+    sigaction(number, action, NULL);
+}
+
+/* From when there is something to cancel; before, and after, a signal just ends the program. */
+static void catch_signals(void) {
+  struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+  sigfillset(&action.sa_mask);
+  catch_signal(SIGINT, &action);
+  catch_signal(SIGTERM, &action);
+  catch_signal(SIGHUP, &action);
+}
+
+static void release_signals(void) {
+  static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+    struct sigaction now;
+    if (sigaction(numbers[i], NULL, &now) == 0 && now.sa_handler == on_signal)
+      signal(numbers[i], SIG_DFL);
+  }
+}
+
 /* The function and its arguments are on the stack. */
 static int call_and_report(mp_runtime *rt, int nargs, bool trace) {
   lua_State *L = rt->L;
+  catch_signals();
   if (mp_runtime_call(rt, nargs) == LUA_OK)
     return rt->exit_requested ? rt->exit_code : -1;
   int error = lua_absindex(L, -2);
@@ -158,6 +211,7 @@ static int run(mp_runtime *rt, int argc, char **argv, int first) {
   if (status >= 0)
     return status;
   lua_State *L = rt->L;
+  rt->is_script = true;
   set_arg(L, argc, argv, options.first_arg - 1);
   if (options.code)
     status = luaL_loadbufferx(L, options.code, strlen(options.code), "=(command line)", "t");
@@ -208,41 +262,21 @@ static int command(mp_runtime *rt, int argc, char **argv) {
   return status >= 0 ? status : (int)luaL_optinteger(L, -1, 0);
 }
 
-/* One keystroke can arrive twice: from the terminal, and from a parent that passes it on. */
-static bool is_echo(void) {
-  static struct timespec last;
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  double apart = (double)(now.tv_sec - last.tv_sec) + (double)(now.tv_nsec - last.tv_nsec) / 1e9;
-  last = now;
-  return runtime->interrupts > 0 && apart < 0.2;
-}
-
-static void on_signal(int number) {
-  runtime->signal = number;
-  if (is_echo())
-    return;
-  if (runtime->interrupts > 0 && !runtime->keep_on_interrupt) {
-    static const char text[] = "moonport: interrupted again; what was begun is left as it is, and "
-                               "the next command goes on from there\n";
-    ssize_t ignored = write(STDERR_FILENO, text, sizeof text - 1);
-    (void)ignored;
-    _exit(128 + number);
-  }
-  mp_runtime_interrupt(runtime);
-}
-
-static void catch_signals(void) {
-  struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-  sigaction(SIGINT, &action, NULL);
-  sigaction(SIGTERM, &action, NULL);
-  sigaction(SIGHUP, &action, NULL);
-  signal(SIGPIPE, SIG_IGN);
+/* What was printed and got lost is a failure, except where the reader wanted no more of it. */
+static int finish_output(int status) {
+  int lost = mp_output_finish();
+  if (lost == 0 || lost == EPIPE || status != 0)
+    return status;
+  fprintf(stderr, "moonport: could not write to standard output: %s\n", strerror(lost));
+  return 1;
 }
 
 int main(int argc, char **argv) {
   if (argc == 2 && strcmp(argv[1], MP_MANIFEST_EVAL_COMMAND) == 0)
     return mp_manifest_eval_main();
+  mp_output_open_standard();
+  mp_fd_limit_raise();
+  signal(SIGPIPE, SIG_IGN);
   mp_error err = MP_ERROR_INIT;
   runtime = mp_runtime_new(&err);
   if (runtime == NULL) {
@@ -250,12 +284,13 @@ int main(int argc, char **argv) {
     mp_error_reset(&err);
     return 1;
   }
-  catch_signals();
   int status;
   if (argc > 1 && strcmp(argv[1], "run") == 0)
     status = run(runtime, argc, argv, 2);
   else
     status = command(runtime, argc, argv);
+  mp_runtime_finish(runtime);
+  release_signals();
   mp_runtime_free(runtime);
-  return status;
+  return finish_output(status);
 }

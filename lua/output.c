@@ -7,28 +7,29 @@
 #include <fcntl.h>
 #include <lauxlib.h>
 #include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 static int first_failure; /* errno; stdio keeps only that there was one */
+
+static int raise_reader_gone(lua_State *L) {
+  mp_error err = MP_ERROR_INIT;
+  mp_error_set(&err, "output", "EPIPE", "nobody reads the output any more");
+  mp_push_error(L, &err);
+  lua_pushboolean(L, true);
+  lua_setfield(L, -2, "quiet");
+  lua_pushinteger(L, 128 + SIGPIPE);
+  lua_setfield(L, -2, "exit");
+  return lua_error(L);
+}
 
 void mp_output_failed(lua_State *L, int errnum) {
   if (first_failure == 0)
     first_failure = errnum;
   if (errnum == EPIPE && mp_runtime_of(L)->is_script)
-    mp_raise(L, "output", "EPIPE", NULL, "nobody reads the output any more");
-}
-
-bool mp_is_output_gone(lua_State *L, int index) {
-  if (!mp_is_error(L, index))
-    return false;
-  lua_getfield(L, index, "kind");
-  lua_getfield(L, index, "code");
-  bool gone = lua_isstring(L, -2) && strcmp(lua_tostring(L, -2), "output") == 0 &&
-              lua_isstring(L, -1) && strcmp(lua_tostring(L, -1), "EPIPE") == 0;
-  lua_pop(L, 2);
-  return gone;
+    raise_reader_gone(L);
 }
 
 static bool put(const char *bytes, size_t len) {

@@ -7,21 +7,15 @@
 #define MP_LUA_OUTPUT_H
 
 #include <lua.h>
-#include <stdbool.h>
-
-/* The exit status when the reader has gone: what the shell shows of a program that SIGPIPE ends. */
-#define MP_OUTPUT_GONE_STATUS 141
 
 /* Puts a `print` in place that looks at what its write gave. */
 void mp_install_print(lua_State *L);
 
 /* A write to standard output has failed with `errnum`. In a script, raises {kind="output",
- * code="EPIPE"} when its reader has gone. A command goes on: to undo a deployment because nobody
+ * code="EPIPE"} when its reader has gone, which where nobody catches it ends the program without a
+ * word, as SIGPIPE does. A command goes on: to undo a deployment because nobody
  * reads how it goes would help nobody. */
 void mp_output_failed(lua_State *L, int errnum);
-
-/* True for the error that mp_output_failed raises. */
-bool mp_is_output_gone(lua_State *L, int index);
 
 /* At the program's end: writes out what is buffered. Returns 0, or the errno of what was lost since
  * the start (EPIPE: the reader has gone). */

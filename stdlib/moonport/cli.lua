@@ -203,6 +203,8 @@ function M.main(words)
   end
   local command = M.command(name)
   if not command then no_such_command(name) end
+  -- At the prompt `require` finds the modules of the directory one works in, as a script does.
+  if name ~= "repl" then require("moonport.loader").leave_working_directory() end
   local args = command.raw and rest or parse(name, command, rest)
   args.state, args.site = args.state or options.state, args.site or options.site
   return command.run(args, name) or 0
