@@ -44,8 +44,9 @@ int mp_fs_mkdirs(const char *path, mode_t mode, mp_error *err);
 int mp_fs_remove(const char *path, mp_error *err);
 
 /* Removes whatever stands at `path`; nothing there is fine. Follows no symbolic link and, unless
- * `cross_mounts`, enters no other mount (EXDEV). Opens up directories of ours that lack
- * permissions. Refuses "/" (MP_INVALID). */
+ * `cross_mounts`, enters no other mount (EXDEV). Opens up directories in the
+ * tree that are ours and lack permissions; the one around it stays as it is. Refuses "/"
+ * (MP_INVALID). */
 int mp_fs_remove_tree(const char *path, bool cross_mounts, const atomic_bool *stop, mp_error *err);
 
 /* rename(2); with `exclusive` EEXIST where `to` is there. Does not cross file systems. */

@@ -64,17 +64,21 @@ static int open_directory(const removal *self, int dir, const char *name) {
   return fd;
 }
 
+static int unlink_plainly(int dir, const char *name, int flags) {
+  return unlinkat(dir, name, flags) == 0 || errno == ENOENT ? 0 : -1;
+}
+
+/* For what lies within the tree: its directories go anyway, so their modes may be changed. */
 static int unlink_entry(int dir, const char *name, int flags) {
-  if (unlinkat(dir, name, flags) == 0 || errno == ENOENT)
-    return 0;
-  if (errno != EACCES && errno != EPERM)
-    return -1;
+  int rc = unlink_plainly(dir, name, flags);
+  if (rc == 0 || (errno != EACCES && errno != EPERM))
+    return rc;
   int reason = errno;
   if (fchmod(dir, 0700) < 0) {
     errno = reason;
     return -1;
   }
-  return unlinkat(dir, name, flags) == 0 || errno == ENOENT ? 0 : -1;
+  return unlink_plainly(dir, name, flags);
 }
 
 static int fail(removal *self, const char *name) {
@@ -156,7 +160,7 @@ int mp_fs_remove_tree(const char *path, bool cross_mounts, const atomic_bool *st
   if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
     return errno == ENOENT ? 0 : mp_error_errno(err, "fs", errno, "could not look at `%s`", path);
   if (!S_ISDIR(st.st_mode))
-    return unlink_entry(dir, name, 0) == 0
+    return unlink_plainly(dir, name, 0) == 0
                ? 0
                : mp_error_errno(err, "fs", errno, "could not remove `%s`", path);
   self.device = st.st_dev;
@@ -166,7 +170,7 @@ int mp_fs_remove_tree(const char *path, bool cross_mounts, const atomic_bool *st
   self.top = top;
   if (empty_directory(&self, top, 0) < 0)
     return -1;
-  return unlink_entry(dir, name, AT_REMOVEDIR) == 0
+  return unlink_plainly(dir, name, AT_REMOVEDIR) == 0
              ? 0
              : mp_error_errno(err, "fs", errno, "could not remove `%s`", path);
 }

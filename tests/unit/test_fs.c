@@ -144,6 +144,40 @@ static void a_tree_goes_whole_but_nothing_outside_of_it(void **state) {
   assert_true(mp_error_is(&err, MP_INVALID));
 }
 
+/* Runs `work` in a child as an account that permissions hold for; its result comes back. */
+static int as_nobody(int (*work)(void)) {
+  pid_t pid = fork();
+  if (pid == 0) {
+    if (geteuid() == 0 && (setgid(65534) < 0 || setuid(65534) < 0))
+      _exit(98);
+    _exit(work());
+  }
+  int status;
+  assert_int_equal(waitpid(pid, &status, 0), pid);
+  assert_true(WIFEXITED(status));
+  return WEXITSTATUS(status);
+}
+
+static int remove_from_a_closed_directory(void) {
+  mp_auto_error mp_error err = MP_ERROR_INIT;
+  if (mkdir("open/closed", 0700) < 0 || mkdir("open/closed/tree", 0700) < 0 ||
+      symlink("x", "open/closed/link") < 0 || chmod("open/closed", 0500) < 0)
+    return 1;
+  if (mp_fs_remove_tree("open/closed/tree", false, NULL, &err) == 0 || !mp_error_is(&err, "EACCES"))
+    return 2;
+  if (mp_fs_remove_tree("open/closed/link", false, NULL, &err) == 0 || !mp_error_is(&err, "EACCES"))
+    return 3;
+  return mode_of("open/closed") == 0500 ? 0 : 4;
+}
+
+static void removal_does_not_open_up_the_directory_around_the_tree(void **state) {
+  (void)state;
+  assert_int_equal(chmod(".", 0755), 0);
+  assert_int_equal(mkdir("open", 0700), 0);
+  assert_int_equal(chmod("open", 0777), 0);
+  assert_int_equal(as_nobody(remove_from_a_closed_directory), 0);
+}
+
 static void depth_is_no_limit_to_removal(void **state) {
   (void)state;
   mp_auto_error mp_error err = MP_ERROR_INIT;
@@ -321,6 +355,7 @@ int main(void) {
       FS_TEST(a_symbolic_link_is_replaced_not_written_through),
       FS_TEST(reading_has_a_limit_and_refuses_to_wait),
       FS_TEST(a_tree_goes_whole_but_nothing_outside_of_it),
+      FS_TEST(removal_does_not_open_up_the_directory_around_the_tree),
       FS_TEST(depth_is_no_limit_to_removal),
       FS_TEST(removal_does_not_enter_a_mount),
       FS_TEST(long_work_stops_when_told),
