@@ -181,9 +181,19 @@ int mp_fs_append(const char *path, const void *bytes, size_t len, mode_t mode, m
 
 /* Directories */
 
+/* The umask took its share of the mode. By descriptor, and not through a link (which a final slash
+ * would follow): whoever owns the directory around it may have put one in its place meanwhile. */
+static int set_mode_of_new(const char *path, mode_t mode) {
+  mp_auto_free char *parent = mp_path_dirname(path), *name = mp_path_basename(path);
+  mp_auto_free char *plain = mp_path_join(parent, name);
+  auto_fd fd = open(plain, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  return fd < 0 ? -1 : fchmod(fd, mode & 07777);
+}
+
+/* Readable to us at first, so that it can be opened. */
 static int make_one(const char *path, mode_t mode) {
-  if (mkdir(path, mode & 0777) == 0)
-    return chmod(path, mode & 07777); /* the umask took its share */
+  if (mkdir(path, (mode & 0777) | S_IRUSR) == 0)
+    return set_mode_of_new(path, mode);
   struct stat st;
   int reason = errno;
   if (reason == EEXIST && stat(path, &st) == 0)

@@ -4,6 +4,7 @@
 #include "core/mem.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
@@ -95,6 +96,48 @@ static void modes_are_exact_and_survive_a_rewrite(void **state) {
   assert_true(mp_error_is(&err, "ENOTDIR"));
 }
 
+/* Runs `work` in a child as an account that permissions hold for; its result comes back. */
+static int as_nobody(int (*work)(void)) {
+  pid_t pid = fork();
+  if (pid == 0) {
+    if (geteuid() == 0 && (setgid(65534) < 0 || setuid(65534) < 0))
+      _exit(98);
+    _exit(work());
+  }
+  int status;
+  assert_int_equal(waitpid(pid, &status, 0), pid);
+  assert_true(WIFEXITED(status));
+  return WEXITSTATUS(status);
+}
+
+/* Puts a link in the place of every directory `new` as soon as it is made, as whoever owns the
+ * directory around it could. */
+static pid_t start_swapping(const char *target) {
+  pid_t pid = fork();
+  while (pid == 0) {
+    unlink("new");
+    rmdir("link");
+    (void)!symlink(target, "link");
+    while (renameat2(AT_FDCWD, "new", AT_FDCWD, "link", RENAME_EXCHANGE) < 0)
+      continue;
+  }
+  return pid;
+}
+
+static void making_directories_changes_no_mode_through_a_link(void **state) {
+  (void)state;
+  put("target", "x");
+  assert_int_equal(chmod("target", 0600), 0);
+  pid_t swapping = start_swapping("target");
+  for (int i = 0; i < 2000 && mode_of("target") == 0600; i++) {
+    mp_auto_error mp_error err = MP_ERROR_INIT;
+    mp_fs_mkdirs("new", 0755, &err);
+  }
+  kill(swapping, SIGKILL);
+  waitpid(swapping, NULL, 0);
+  assert_int_equal(mode_of("target"), 0600);
+}
+
 static void a_symbolic_link_is_replaced_not_written_through(void **state) {
   (void)state;
   put("target", "untouched");
@@ -142,20 +185,6 @@ static void a_tree_goes_whole_but_nothing_outside_of_it(void **state) {
   assert_content("outside/kept", "x");
   assert_int_equal(mp_fs_remove_tree("/", false, NULL, &err), -1);
   assert_true(mp_error_is(&err, MP_INVALID));
-}
-
-/* Runs `work` in a child as an account that permissions hold for; its result comes back. */
-static int as_nobody(int (*work)(void)) {
-  pid_t pid = fork();
-  if (pid == 0) {
-    if (geteuid() == 0 && (setgid(65534) < 0 || setuid(65534) < 0))
-      _exit(98);
-    _exit(work());
-  }
-  int status;
-  assert_int_equal(waitpid(pid, &status, 0), pid);
-  assert_true(WIFEXITED(status));
-  return WEXITSTATUS(status);
 }
 
 static int remove_from_a_closed_directory(void) {
@@ -352,6 +381,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       FS_TEST(a_write_replaces_whole_and_leaves_nothing_else),
       FS_TEST(modes_are_exact_and_survive_a_rewrite),
+      FS_TEST(making_directories_changes_no_mode_through_a_link),
       FS_TEST(a_symbolic_link_is_replaced_not_written_through),
       FS_TEST(reading_has_a_limit_and_refuses_to_wait),
       FS_TEST(a_tree_goes_whole_but_nothing_outside_of_it),
