@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define PROGRESS_STEPS 4096 /* virtual machine steps between two looks at `stop` */
@@ -298,13 +299,13 @@ int store_db_run(store_db *db, const char *sql, const mp_store_value *params, si
 
 /* Opening */
 
-/* SQLite would make the file readable to all. */
+/* SQLite would make the file readable to all. Not with open(2): closing a descriptor of the
+ * database would drop the locks of another connection that this process has to it. */
 static int make_private(const char *path, mp_error *err) {
-  int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (fd < 0)
-    return mp_error_errno(err, domain, errno, "could not open the database `%s`", path);
-  close(fd);
-  return 0;
+  if (mknod(path, S_IFREG | 0600, 0) == 0 ||
+      (errno == EEXIST && faccessat(AT_FDCWD, path, R_OK | W_OK, AT_EACCESS) == 0))
+    return 0;
+  return mp_error_errno(err, domain, errno, "could not open the database `%s`", path);
 }
 
 /* Runs a PRAGMA or query and copies the first column of its first row; NULL on failure. */

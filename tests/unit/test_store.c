@@ -8,6 +8,7 @@
 #include <sqlite3.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 typedef struct {
@@ -366,6 +367,37 @@ static void another_process_holding_the_lock_is_told_after_the_timeout(void **st
   mp_buf_free(&other.log);
 }
 
+/* Whether another process would find the database in use: what keeps it from taking the write-ahead
+ * log away with it when it closes. */
+static bool is_in_use(const fixture *f) {
+  pid_t pid = fork();
+  if (pid == 0) {
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    int fd = open(f->path, O_RDWR | O_CLOEXEC);
+    _exit(fd < 0 || fcntl(fd, F_GETLK, &lock) < 0 ? 2 : lock.l_type == F_UNLCK);
+  }
+  int status;
+  assert_int_equal(waitpid(pid, &status, 0), pid);
+  assert_true(WIFEXITED(status) && WEXITSTATUS(status) < 2);
+  return WEXITSTATUS(status) == 0;
+}
+
+/* POSIX drops a process's locks on a file when it closes any descriptor of that file. */
+static void a_second_store_of_a_process_does_not_unlock_the_first(void **state) {
+  fixture *f = *state;
+  fixture other = {.loop = {{0}}};
+  open_with(f, 2, 0);
+  assert_true(is_in_use(f));
+  assert_int_equal(mp_loop_init(&other.loop, &other.error), 0);
+  other.path = f->path;
+  open_with(&other, 2, 0);
+  assert_non_null(other.store);
+  assert_true(is_in_use(f));
+  close_now(&other);
+  assert_true(is_in_use(f));
+  mp_loop_close(&other.loop);
+}
+
 #define STORE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void) {
@@ -386,6 +418,7 @@ int main(void) {
       STORE_TEST(a_cancelled_open_hands_out_nothing),
       STORE_TEST(close_runs_what_was_queued_and_refuses_the_rest),
       STORE_TEST(another_process_holding_the_lock_is_told_after_the_timeout),
+      STORE_TEST(a_second_store_of_a_process_does_not_unlock_the_first),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
