@@ -76,7 +76,7 @@
  *
  * SIGTERM or SIGINT to the shim is a stop, a second one a stop without grace; then it exits. A full
  * disk stops nothing: output is drained, dropped and counted; a record that could not be written is
- * tried again, and the shim does not exit before its last one is.
+ * tried again, and the shim does not exit before its last one is (unless --dir was removed).
  *
  * PROTOCOL, version 1, on the Unix socket (mode 0600; for its own user and root): lines of text. A
  * new connection is greeted with `moonport-shim 1 VERSION\n`. A request is a word and options, at

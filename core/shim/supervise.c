@@ -28,9 +28,10 @@ void mp_shim_refresh(mp_shim_supervisor *sup) {
   sup->state.log_dropped_lines = sup->log.dropped_lines;
 }
 
+/* Where the directory was removed there is no record to keep, and nothing to wait for. */
 static void save(mp_shim_supervisor *sup) {
   mp_shim_refresh(sup);
-  if (mp_shim_state_save(&sup->state, sup->options.dir) == 0) {
+  if (mp_shim_state_save(&sup->state, sup->options.dir) == 0 || errno == ENOENT) {
     sup->unsaved = false;
     sup->save.at = 0;
     sup->save_wait_ms = SAVE_WAIT_FIRST_MS;

@@ -520,6 +520,23 @@ static void the_service_outlives_whoever_started_it(void **state) {
 
 /* ---- The protocol. */
 
+static void a_shim_whose_directory_was_removed_ends_with_its_service(void **state) {
+  shim *s = *state;
+  static const char *const files[] = {"state.json", "shim.log", "shim.lock", "log", "sock"};
+  char path[128];
+  spec_add(s, "arg=/bin/sleep");
+  spec_add(s, "arg=1000");
+  shim_start_ok(s);
+  pid_t service = service_pid(s), own = shim_pid(s);
+  for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+    snprintf(path, sizeof path, "%s/%s", s->dir, files[i]);
+    assert_int_equal(unlink(path), 0);
+  }
+  assert_int_equal(rmdir(s->dir), 0);
+  kill(service, SIGKILL);
+  wait_gone(own);
+}
+
 static void garbage_on_the_socket_harms_nobody(void **state) {
   shim *s = *state;
   sleeper(s);
@@ -660,6 +677,7 @@ static int run(void) {
       shim_test(output_held_open_by_a_stranger_does_not_block_the_end),
       shim_test(the_service_dies_with_its_shim),
       shim_test(the_service_outlives_whoever_started_it),
+      shim_test(a_shim_whose_directory_was_removed_ends_with_its_service),
       shim_test(garbage_on_the_socket_harms_nobody),
       shim_test(an_overlong_request_is_refused_and_the_next_one_served),
       shim_test(a_client_that_does_not_read_blocks_nobody),
