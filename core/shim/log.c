@@ -98,6 +98,18 @@ static void rotate(mp_shim_log *log) {
   log->limit = log->max_size;
 }
 
+/* Cuts a torn record off again. By the file's own size: who emptied it to make space has not told.
+ * Should even that fail, it is ended like one left by a crash when the file is opened anew. */
+static void cut_torn_record(mp_shim_log *log, size_t torn) {
+  struct stat info;
+  if (fstat(log->fd, &info) == 0 && ftruncate(log->fd, info.st_size - (off_t)torn) == 0) {
+    log->size = (uint64_t)info.st_size - torn;
+    return;
+  }
+  close(log->fd);
+  log->fd = -1;
+}
+
 /* Writes whole records, or leaves the file as it was. */
 static int write_records(mp_shim_log *log, const char *bytes, size_t len) {
   if (log->fd < 0 && open_newest(log) < 0)
@@ -111,12 +123,7 @@ static int write_records(mp_shim_log *log, const char *bytes, size_t len) {
     return 0;
   }
   if (written >= 0) {
-    /* Cut the torn record off again. Should even that fail, it is ended like one left by a crash
-     * when the file is opened anew. */
-    if (ftruncate(log->fd, (off_t)log->size) < 0) {
-      close(log->fd);
-      log->fd = -1;
-    }
+    cut_torn_record(log, (size_t)written);
     errno = ENOSPC;
   }
   return -1;

@@ -281,6 +281,36 @@ static void a_gap_is_told_where_it_is(void **state) {
   wait_state(s, "\"exited\"");
 }
 
+/* What an operator does on a full disk. */
+static void a_log_emptied_from_outside_stays_whole_on_a_full_disk(void **state) {
+  shim *s = *state;
+  char go_path[128], log_path[128];
+  size_t len;
+  snprintf(go_path, sizeof go_path, "%s/go", s->dir);
+  snprintf(log_path, sizeof log_path, "%s/log", s->dir);
+  mkfifo(go_path, 0600);
+  spec_shell(s, "exec <go; while read many; do seq $many; done");
+  spec_add(s, "env=PATH=/bin:/usr/bin");
+  spec_add(s, "cwd=%s", s->dir);
+  shim_start_ok(s);
+  shim_connect(s);
+  int go = open(go_path, O_WRONLY | O_CLOEXEC);
+  tell_fifo(go, "2000\n");
+  wait_file(s, "log", "F 2000\n");
+  fill(s);
+  assert_int_equal(truncate(log_path, 0), 0);
+  tell_fifo(go, "9000\n");
+  while (json_number(shim_ask(s, "status"), "dropped_lines") == 0)
+    continue;
+  free(service_output(s, "stdout", &len)); /* nothing but whole records */
+  char *log = read_file(s, "log", &len);
+  assert_null(memchr(log, '\0', len));
+  free(log);
+  make_space(s);
+  close(go);
+  wait_state(s, "\"exited\"");
+}
+
 static int run(void) {
 #define shim_test(name) cmocka_unit_test_setup_teardown(name, shim_setup, shim_teardown)
 #define disk_test(name) cmocka_unit_test_setup_teardown(name, small_disk_setup, small_disk_teardown)
@@ -294,6 +324,7 @@ static int run(void) {
   const struct CMUnitTest disk_tests[] = {
       disk_test(a_full_disk_drops_counts_and_recovers),
       disk_test(a_gap_is_told_where_it_is),
+      disk_test(a_log_emptied_from_outside_stays_whole_on_a_full_disk),
   };
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
   if (enter_mount_namespace())
