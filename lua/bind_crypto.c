@@ -1,3 +1,9 @@
+/*** Hashes, keyed hashes, random bytes, and bytes as text.
+ *
+ *     print(crypto.hash("sha256", "hello"))
+ *     local token = crypto.hex(crypto.random(16))
+ * @module moonport.crypto
+ */
 #include "bind_crypto.h"
 
 #include "core/encode.h"

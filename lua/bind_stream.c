@@ -1,3 +1,6 @@
+/*** Streams of bytes: connections, and the ends of a program's pipes and terminals.
+ * @module moonport.stream
+ */
 #include "bind_stream.h"
 
 #include "core/mem.h"

@@ -65,7 +65,7 @@ if(LDOC_EXECUTABLE)
   configure_file(${PROJECT_SOURCE_DIR}/docs/config.ld.in ${MP_LDOC_FROM_C}/config.ld @ONLY)
   add_custom_target(docs
     COMMAND ${LUA_EXECUTABLE} lua/apidoc.lua ${MP_API_LIST} --ldoc ${MP_LDOC_FROM_C}
-    COMMAND ${LDOC_EXECUTABLE} --quiet --config ${MP_LDOC_FROM_C}/config.ld .
+    COMMAND ${LDOC_EXECUTABLE} --quiet --fatalwarnings --config ${MP_LDOC_FROM_C}/config.ld .
     WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
     COMMENT "Generating docs/reference"
     VERBATIM)

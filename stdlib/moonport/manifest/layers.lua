@@ -58,6 +58,7 @@ end
 -- @tparam table field
 -- @tparam table origins changed in place
 -- @tparam table data the filled manifest
+-- @tparam[opt] string path of `field`; for its own use
 function M.add_defaults(field, origins, data, path)
   path = path or ""
   for name, sub in pairs(field.fields) do
