@@ -146,6 +146,22 @@ describe("a link in the documents", function()
   end)
 end)
 
+describe("a path of the sources in the documents", function()
+  it("is there", function()
+    local wrong = {}
+    for _, path in ipairs(document.list()) do
+      for code in fs.read(TOP .. "/" .. path):gmatch "`([%w_./-]+)`" do
+        local floor = code:match "^(%a+)/"
+        local ours = floor and fs.exists(TOP .. "/" .. floor) and not code:find "%u%u"
+        if ours and floor ~= "build" and not fs.exists(TOP .. "/" .. code) then
+          wrong[#wrong + 1] = ("%s: %s"):format(path, code)
+        end
+      end
+    end
+    assert.equal("", table.concat(wrong, "\n"))
+  end)
+end)
+
 -- The options of a command and of those below it: {"--tail", ...}, without those of all commands.
 local function options_of(parser, found)
   for _, option in ipairs(parser._options) do
