@@ -186,21 +186,38 @@ local function identity_of(process_record)
   }
 end
 
+-- Stands for a record that a failing disk has left us without.
+local function damaged(why)
+  return {
+    state = "lost", damaged = true,
+    error = { message = "the supervisor's record is damaged: " .. why },
+  }
+end
+
 local function read_record(path)
-  return without_nulls(json.decode(fs.read(path)))
+  local text = fs.read(path)
+  local record, why = try(json.decode, text)
+  if type(record) == "table" then record = without_nulls(record) end
+  if type(record) ~= "table" or type(record.shim) ~= "table" then
+    return damaged(why and why.message or "it names no supervisor")
+  end
+  return record
 end
 
 --- Reads the record in a service's directory, whoever wrote it.
 -- @tparam string dir
 -- @treturn table|nil the record (docs/shim.md), `state` being `lost` where the supervisor died
---   without recording an end; nil when there is none
+--   without recording an end, or, with `damaged` set, where the record cannot be read; nil when there
+--   is none
 function M.state(dir)
   local path = fs.join(dir, "state.json")
   if not fs.exists(path) then return nil end
   local record = read_record(path)
+  if record.damaged then return record end
   if ENDED[record.state] or sys.is_alive(identity_of(record.shim)) then return record end
   -- It may have written its last record, and ended, since that one was read.
   record = read_record(path)
+  if record.damaged then return record end
   if not ENDED[record.state] and not sys.is_alive(identity_of(record.shim)) then
     record.state = "lost"
     record.exit = nil

@@ -107,6 +107,8 @@ function M.start(ctx, intent)
   if record and not shim.has_ended(record) then
     return { pid = record.service and record.service.pid }
   end
+  -- Where the record cannot be read there may still be a supervisor.
+  if not record and (shim.state(intent.dir) or {}).damaged then shim.stop(intent) end
   -- What a supervisor that was killed left behind would hold ports and files.
   limits.kill(ctx.intents.limits)
   fs.mkdirs(ctx:runtime_path(), PRIVATE)
@@ -198,7 +200,9 @@ end
 -- Asking.
 
 local function end_state(ctx, record)
-  if record.state == "lost" then return "lost supervisor" end
+  if record.state == "lost" then
+    return ctx.want == "stopped" and "stopped" or "lost supervisor"
+  end
   if record["end"] == "stopped" or record["end"] == "terminated" then return "stopped" end
   if record["end"] == "exit" then
     local fine = record.exit and record.exit.code == 0
