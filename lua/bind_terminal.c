@@ -1,6 +1,7 @@
 /* moonport.core.terminal: what the standard streams lead to, and how wide text is there. */
 #include "bind_terminal.h"
 
+#include "bind_terminal_raw.h"
 #include "core/columns.h"
 #include "screen.h"
 #include "stdin_line.h"
@@ -65,6 +66,8 @@ int luaopen_moonport_terminal(lua_State *L) {
                                        {"columns", l_columns},
                                        {"truncate", l_truncate},
                                        {"read_line", mp_read_stdin_line},
+                                       {"raw", mp_terminal_raw},
+                                       {"cooked", mp_terminal_cooked},
                                        {"footer", mp_screen_text_footer},
                                        {NULL, NULL}};
   luaL_newlib(L, functions);

@@ -338,6 +338,7 @@ static int status_of_code(const char *code) {
 int mp_exit_status(lua_State *L, int index) {
   mp_runtime *rt = mp_runtime_of(L);
   index = lua_absindex(L, index);
+  int top = lua_gettop(L);
   if (rt->exit_requested)
     return rt->exit_code;
   int status = rt->interrupts > 0 ? 128 + rt->signal : 1;
@@ -347,6 +348,6 @@ int mp_exit_status(lua_State *L, int index) {
     status = (int)lua_tointeger(L, -1);
   else if (rt->interrupts == 0 && lua_getfield(L, index, "code") == LUA_TSTRING)
     status = status_of_code(lua_tostring(L, -1));
-  lua_settop(L, index);
+  lua_settop(L, top);
   return status;
 }

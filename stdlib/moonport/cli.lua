@@ -2,8 +2,9 @@
 --
 -- Each command is one file below `cli/`, a table with `summary`, `example` (one call a line),
 -- `configure(parser)` and `run(args)`; `run` returns the exit status (nil: 0) or raises. Where they
--- help, `description` (several sentences for `--help`) and `advice(message)` (a hint for words that
--- could not be parsed). Only the named command's file is loaded.
+-- help, `description` (several sentences for `--help`), `advice(message, words)` (a hint for words
+-- that could not be parsed) and `complete` (what to offer for an argument, by its name; see
+-- `cli/complete.lua`). Only the named command's file is loaded.
 -- @module moonport.cli
 
 local errors = require "moonport.errors"
@@ -117,8 +118,12 @@ local function refuse(name, command, parser, words, text)
   elseif message == "too many arguments" then
     message = ("`moonport %s` does not take that many arguments"):format(path)
   end
-  if tip then usage(message, ("did you mean %s?"):format((tip:gsub("'", "`")))) end
-  usage(message, command.advice and command.advice(message, words) or usage_hint(path, of))
+  local advice = command.advice and command.advice(message, words)
+  -- Of a single letter, everything is near.
+  if tip and not advice and not tip:find("^one of") then
+    advice = ("did you mean %s?"):format((tip:gsub("'", "`")))
+  end
+  usage(message, advice or usage_hint(path, of))
 end
 
 local function parse(name, command, words)

@@ -104,17 +104,34 @@ local function set_field(flags, assignment)
   at[key] = plain_value(text)
 end
 
+--- Loads a manifest.
+-- @tparam string path
+-- @tparam table options as for `manifest.load`
+-- @treturn manifest
+-- @raise {kind="manifest", code="not_found"} where there is no such file
+function M.load_manifest(path, options)
+  local loaded, err = try(require("moonport.manifest").load, path, options)
+  if errors.is(err, "fs", "ENOENT") and not require("moonport.fs").exists(path) then
+    errors.raise {
+      kind = "manifest", code = "not_found", message = ("there is no manifest `%s`"):format(path),
+      where = "",
+    }
+  elseif err then
+    error(err, 0)
+  end
+  return loaded
+end
+
 --- Loads the manifests that were named.
 -- @tparam table args
 -- @tparam env env
 -- @treturn {manifest,...}
 function M.load_manifests(args, env)
-  local manifest = require "moonport.manifest"
   local flags = { target = args.target }
   for _, assignment in ipairs(args.set) do set_field(flags, assignment) end
   local list = {}
   for index, path in ipairs(args.manifest) do
-    list[index] = manifest.load(path, { site = env.site, flags = flags })
+    list[index] = M.load_manifest(path, { site = env.site, flags = flags })
   end
   return list
 end

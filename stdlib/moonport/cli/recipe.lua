@@ -1,6 +1,7 @@
 local options = require "moonport.cli.options"
 
 local M = {
+  complete = { name = "recipes" },
   summary = "List, show and copy recipes",
   example = "moonport recipe show targets.native",
 }

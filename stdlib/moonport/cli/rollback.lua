@@ -2,6 +2,7 @@ local env = require "moonport.cli.env"
 local options = require "moonport.cli.options"
 
 local M = {
+  complete = { revision = "revisions" },
   summary = "Go back to an earlier revision",
   description = "Deploys an earlier revision again, with the recipe of its time, as a new one.",
   example = "moonport rollback squaring 3",

@@ -2,6 +2,7 @@
 -- @module moonport.native.service
 
 local account = require "moonport.native.account"
+local attach = require "moonport.attach"
 local contract = require "moonport.contract"
 local errors = require "moonport.errors"
 local fs = require "moonport.fs"
@@ -262,21 +263,32 @@ function M.logs(ctx, options)
   }
 end
 
+-- A terminal of the command's own: one that runs as somebody else never gets the operator's.
+local function exec_on_terminal(call)
+  call.pty = attach.size()
+  local command <close> = process.spawn(call)
+  attach.run(command)
+  return command:wait()
+end
+
 --- Runs a command where and as whom the service runs, within its limits.
 -- @tparam context ctx
--- @tparam table options the argv as list elements; `stdin`, `stdout`, `stderr`, `env`,
---   `foreground` (it uses this terminal)
+-- @tparam table options the argv as list elements; `stdin`, `stdout`, `stderr`, `env`; `tty`: it
+--   gets a terminal, to which the operator's is attached
 -- @treturn table {code, signal, stdout, stderr}
 function M.exec(ctx, options)
   local env = environment(ctx)
   for name, value in pairs(options.env or {}) do env[name] = value end
   local call = {
     env = env, clean_env = true, cwd = working_dir(ctx), user = account.of(ctx).name,
-    stdin = options.stdin or "inherit", stdout = options.stdout or "inherit",
-    stderr = options.stderr or "inherit", check = false,
-    cgroup = limits.group(ctx.intents.limits), foreground = options.foreground,
+    cgroup = limits.group(ctx.intents.limits),
   }
-  return process.run(table.move(options, 1, #options, 1, call))
+  table.move(options, 1, #options, 1, call)
+  if options.tty then return exec_on_terminal(call) end
+  call.stdin, call.stdout = options.stdin or "inherit", options.stdout or "inherit"
+  call.stderr, call.check = options.stderr or "inherit", false
+  call.foreground = call.stdin == "inherit"
+  return process.run(call)
 end
 
 --- What an operator would look up after a failure.
