@@ -218,7 +218,6 @@ static void set_base(mp_http_hub *hub, mp_http_easy *easy) {
   set(curl, CURLOPT_OPENSOCKETFUNCTION, open_socket);
   set(curl, CURLOPT_USERAGENT, USER_AGENT);
   set(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-  set(curl, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
   set(curl, CURLOPT_NOSIGNAL, 1L);
   set(curl, CURLOPT_TCP_KEEPALIVE, 1L);
   set(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);

@@ -17,7 +17,7 @@
  *   resolve      a host name is unknown                  connect      no connection (cause: errno)
  *   tls          certificate or handshake                proxy        the proxy refused
  *   timeout      connect, idle or total                  closed       the peer ended too early
- *   protocol     the answer is not HTTP                  redirects    too many of them
+ *   protocol     the answer is not HTTP                  redirects    too many, or out of TLS
  *   limit        max_body or the header limit            rewind       a stream cannot be sent twice
  *   status, checksum, busy (downloads)                   an errno name: a file's trouble
  *
@@ -95,7 +95,8 @@ typedef struct {
   size_t buffer;     /* streamed: pause the peer above so many unread bytes; 0: MP_HTTP_BUFFER */
   bool compressed;   /* offer compression and undo it */
   int redirects;     /* followed at most; 0: none, negative: the method's default. POST and PUT take
-                        them when told so; methods beyond these and GET, HEAD, OPTIONS never */
+                        them when told so; methods beyond these and GET, HEAD, OPTIONS never.
+                        None leads from https to http */
   mp_http_version version;
 
   uint64_t connect_timeout_ms; /* 0: none */

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 int mp_http_fail(mp_http *http, const char *code, const char *format, ...) {
   if (http->error.domain)
@@ -126,6 +127,17 @@ static void fail_tls(mp_http *http, CURLcode rc) {
     mp_error_hint(&http->error, "does the server speak TLS on this port? try http://");
 }
 
+/* The scheme was checked at the start, so it is a redirect's. */
+static void fail_redirect(mp_http *http) {
+  mp_http_field to = {0};
+  mp_http_find_field(mp_http_fields(http), "Location", &to);
+  mp_auto_free char *url = mp_memdup(to.value, to.value_len);
+  mp_auto_free char *shown = mp_http_redact(url);
+  mp_http_fail(http, "redirects", "it redirects to `%s`, %s", shown,
+               strncasecmp(url, "http:", 5) == 0 ? "without TLS" : "which is not HTTP");
+  mp_error_hint(&http->error, "where that is meant, ask there directly");
+}
+
 void mp_http_fail_curl(mp_http *http, CURLcode rc) {
   const meaning *known = meaning_of(rc);
   long proxy_status = small_number(http, CURLINFO_HTTP_CONNECTCODE);
@@ -133,6 +145,8 @@ void mp_http_fail_curl(mp_http *http, CURLcode rc) {
     mp_http_fail(http, "proxy", "the proxy answered %ld", proxy_status);
   else if (rc == CURLE_COULDNT_CONNECT)
     fail_connect(http);
+  else if (rc == CURLE_UNSUPPORTED_PROTOCOL && http->has_location)
+    fail_redirect(http);
   else if (rc == CURLE_OPERATION_TIMEDOUT)
     fail_timeout(http);
   else if (known && strcmp(known->code, "tls") == 0)

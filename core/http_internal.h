@@ -25,7 +25,7 @@ typedef struct mp_http_file mp_http_file;
 /* What every exchange sets. */
 typedef struct {
   bool set; /* at all */
-  bool follow;
+  bool follow, secure;
   int redirects;
   uint64_t timeout_ms, connect_timeout_ms;
 } mp_http_limits;

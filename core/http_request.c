@@ -319,20 +319,25 @@ static void set_route(setter *s, mp_http *http, const mp_http_options *options) 
 }
 
 static void set_limits(setter *s, mp_http *http, const mp_http_options *options) {
-  mp_http_limits limits = {true, false, options->redirects, options->timeout_ms,
-                           options->connect_timeout_ms};
+  mp_http_limits limits = {.set = true,
+                           .secure = is_https(options->url),
+                           .redirects = options->redirects,
+                           .timeout_ms = options->timeout_ms,
+                           .connect_timeout_ms = options->connect_timeout_ms};
   if (limits.redirects < 0)
     limits.redirects = is_reading(http->method) ? MP_HTTP_REDIRECTS : 0;
   limits.follow = http->follow = limits.redirects > 0;
   if (options->compressed)
     set_text_once(s, CURLOPT_ACCEPT_ENCODING, "");
   mp_http_limits *last = &s->easy->limits;
-  if (last->set && last->redirects == limits.redirects && last->timeout_ms == limits.timeout_ms &&
+  if (last->set && last->redirects == limits.redirects && last->secure == limits.secure &&
+      last->timeout_ms == limits.timeout_ms &&
       last->connect_timeout_ms == limits.connect_timeout_ms)
     return;
   *last = limits;
   set_long(s, CURLOPT_FOLLOWLOCATION, limits.follow);
   set_long(s, CURLOPT_MAXREDIRS, limits.redirects);
+  set_text(s, CURLOPT_REDIR_PROTOCOLS_STR, limits.secure ? "https" : "http,https");
   set_ms(s, CURLOPT_TIMEOUT_MS, limits.timeout_ms);
   /* For libcurl, 0 would be its own default of five minutes. */
   set_ms(s, CURLOPT_CONNECTTIMEOUT_MS,

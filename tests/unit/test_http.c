@@ -438,6 +438,43 @@ static void a_post_is_redirected_only_when_told_so_and_then_as_a_get(void **stat
   mp_http_free(http);
 }
 
+static void a_redirect_takes_no_credentials_to_another_server(void **state) {
+  mp_raw_server other;
+  char *request = NULL;
+  mp_raw_start(&other, echo_body, &request);
+  mp_auto_free char *path = mp_sprintf("/to?url=%s", other.url);
+  mp_http_header headers[] = {{"Authorization", "Bearer abc"}, {"Cookie", "c=abc"}};
+  mp_http_options options = get(plain(path));
+  options.headers = headers;
+  options.header_count = 2;
+  mp_http_free(fetch_ok(*state, &options, 200));
+  mp_raw_stop(&other);
+  assert_null(strstr(request, "abc"));
+  free(mp_steal(request));
+  mp_raw_start(&other, echo_body, &request);
+  mp_auto_free char *again =
+      mp_sprintf("http://me:word@127.0.0.1:%d/to?url=%s", nginx.port, other.url);
+  options = get(again);
+  mp_http_free(fetch_ok(*state, &options, 200));
+  mp_raw_stop(&other);
+  assert_null(strcasestr(request, "authorization"));
+  free(request);
+}
+
+static void what_was_asked_for_over_tls_does_not_come_without(void **state) {
+  mp_error err = MP_ERROR_INIT;
+  mp_auto_free char *down = mp_sprintf("/to?url=%s", plain("/small"));
+  mp_http_options options = get_tls(tls(down));
+  fetch_fails(*state, &options, "redirects", &err);
+  assert_contains(err.message, "without TLS");
+  mp_error_reset(&err);
+  options = get(plain(down)); /* the handle that was kept has forgotten it */
+  mp_http_free(fetch_ok(*state, &options, 200));
+  mp_auto_free char *up = mp_sprintf("/to?url=%s", tls("/method"));
+  options = get_tls(plain(up));
+  mp_http_free(fetch_ok(*state, &options, 200));
+}
+
 /* ---- streams -------------------------------------------------------------------------------- */
 
 static size_t read_piece(mp_loop *loop, mp_http *http, outcome *read) {
@@ -528,6 +565,8 @@ int main(void) {
       http_test(a_proxy_that_is_named_is_used_and_loopback_needs_none),
       http_test(redirects_are_followed_up_to_the_limit),
       http_test(a_post_is_redirected_only_when_told_so_and_then_as_a_get),
+      http_test(a_redirect_takes_no_credentials_to_another_server),
+      http_test(what_was_asked_for_over_tls_does_not_come_without),
       http_test(a_streamed_body_arrives_whole_and_in_order),
       http_test(lines_can_be_read_from_a_stream),
   };
