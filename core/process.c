@@ -204,7 +204,8 @@ static void end(mp_process *self) {
   if (self->stopping)
     send_signal(self, SIGKILL);
   reap(self);
-  tell_end(self);
+  if (!self->closed) /* else this may be within mp_process_close, which has seen to who waits */
+    tell_end(self);
 }
 
 static void end_if_drained(mp_process *self) {

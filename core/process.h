@@ -107,8 +107,8 @@ int mp_process_resize(mp_process *process, unsigned short rows, unsigned short c
                       mp_error *err);
 
 /* Closes the streams and kills what is still running, its whole group, unless it is detached;
- * reaping happens behind the scenes. Operations under way end with MP_CANCELLED. The process is
- * invalid on return. Accepts NULL. */
+ * reaping happens behind the scenes. Operations under way end with MP_CANCELLED after it has
+ * returned. The process is invalid on return. Accepts NULL. */
 void mp_process_close(mp_process *process);
 
 /* -- From start to end in one call ------------------------------------------------------------ */

@@ -192,6 +192,23 @@ static void closing_kills_the_group_and_answers_who_waits(void **state) {
   free(with.code);
 }
 
+/* The leader has ended, and someone of its group holds the output open. */
+static void closing_calls_nobody_back_before_it_returns(void **state) {
+  talk with;
+  const mp_process_options options = {.argv = SH("sleep 1000 & exit 3"), .out = PIPE};
+  spawn(state, &with, &options);
+  wait_for(&with);
+  while (mp_process_exited(with.process) == NULL)
+    uv_run(&with.loop->uv, UV_RUN_ONCE);
+  assert_int_equal(with.waits, 0);
+  mp_process_close(with.process);
+  assert_int_equal(with.waits, 0);
+  mp_loop_run(with.loop);
+  assert_int_equal(with.waits, 1);
+  assert_string_equal(with.code, MP_CANCELLED);
+  free(with.code);
+}
+
 static void a_signal_after_the_end_is_esrch(void **state) {
   talk with;
   mp_error err = MP_ERROR_INIT;
@@ -300,6 +317,7 @@ int main(void) {
       TEST(who_outlives_a_stopped_leader_is_killed),
       TEST(a_suspended_process_can_be_stopped),
       TEST(closing_kills_the_group_and_answers_who_waits),
+      TEST(closing_calls_nobody_back_before_it_returns),
       TEST(a_signal_after_the_end_is_esrch),
       TEST(a_terminal_can_be_resized),
       TEST(a_child_dies_with_us_unless_it_is_detached),
