@@ -255,7 +255,8 @@ int mp_spawn(const mp_spawn_plan *plan, pid_t *pid, int *pidfd, mp_error *err) {
     rc = explain_clone(plan, errno, err);
   } else if (self->errnum != 0) {
     siginfo_t info;
-    waitid((idtype_t)P_PIDFD, (id_t)fd, &info, WEXITED);
+    while (waitid((idtype_t)P_PIDFD, (id_t)fd, &info, WEXITED) < 0 && errno == EINTR)
+      continue;
     close(fd);
     rc = explain(self, err);
   } else {
