@@ -1,5 +1,7 @@
 #include "control.h"
 
+#include "clock.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -9,6 +11,8 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+enum { RETRY_MS = 250 };
 
 static void watch(mp_shim_client *client) {
   uint32_t events = client->out_len > 0 ? EPOLLOUT : 0;
@@ -221,12 +225,27 @@ static void refuse(int fd, const char *line) {
   close(fd);
 }
 
+static void on_retry(mp_shim_timer *timer) {
+  mp_shim_control *control = timer->owner;
+  if (control->listener.fd >= 0)
+    mp_shim_loop_change(control->loop, &control->listener, EPOLLIN);
+}
+
+/* Out of descriptors: the connection stays where it is, and would wake us again at once. */
+static void pause_listening(mp_shim_control *control) {
+  mp_shim_loop_change(control->loop, &control->listener, 0);
+  control->retry.at = mp_shim_now_ms() + RETRY_MS;
+}
+
 static void on_connection(mp_shim_source *source, uint32_t events) {
   mp_shim_control *control = source->owner;
   (void)events;
   int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-  if (fd < 0)
+  if (fd < 0) {
+    if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+      pause_listening(control);
     return;
+  }
   if (!may_command(fd)) {
     refuse(fd, "error denied only the service's owner and root may command it\n");
     return;
@@ -241,6 +260,8 @@ static void on_connection(mp_shim_source *source, uint32_t events) {
 
 static int start_listening(mp_shim_control *control, int fd, mp_shim_error *err) {
   control->listener = (mp_shim_source){.fd = fd, .on_ready = on_connection, .owner = control};
+  control->retry = (mp_shim_timer){.on_due = on_retry, .owner = control};
+  mp_shim_loop_add_timer(control->loop, &control->retry);
   fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
   if (mp_shim_loop_add(control->loop, &control->listener, EPOLLIN) < 0)
     return mp_shim_fail_errno(err, errno, "could not wait on the control socket");

@@ -42,6 +42,7 @@ struct mp_shim_client {
 struct mp_shim_control {
   mp_shim_loop *loop;
   mp_shim_source listener; /* fd -1: there is none */
+  mp_shim_timer retry;     /* listens again, after there were no descriptors */
   mp_shim_client *clients;
   int client_count;
   char *path; /* owned; of the socket that this made, NULL without */

@@ -4,7 +4,9 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <pty.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -585,6 +587,39 @@ static void a_client_that_does_not_read_blocks_nobody(void **state) {
   close(lazy);
 }
 
+static bool sleeps(pid_t pid) {
+  char path[32], text[256] = "";
+  snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  assert_true(read(fd, text, sizeof text - 1) > 0);
+  close(fd);
+  return strstr(text, ") S ") != NULL;
+}
+
+static void a_shim_without_free_descriptors_waits_for_them_asleep(void **state) {
+  shim *s = *state;
+  struct rlimit before, few = {.rlim_cur = 24};
+  int clients[24];
+  spec_add(s, "arg=/bin/sleep");
+  spec_add(s, "arg=1000");
+  getrlimit(RLIMIT_NOFILE, &before);
+  few.rlim_max = before.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &few);
+  shim_start_ok(s);
+  setrlimit(RLIMIT_NOFILE, &before);
+  pid_t own = shim_pid(s);
+  for (int i = 0; i < 24; i++)
+    clients[i] = shim_dial(s); /* the last ones are not accepted */
+  assert_contains(shim_ask(s, "status"), "ok ");
+  for (int tries = 0; !sleeps(own) && tries < 100000; tries++)
+    sched_yield();
+  assert_true(sleeps(own));
+  for (int i = 0; i < 24; i++)
+    close(clients[i]);
+  shim_connect(s); /* behind them */
+  assert_contains(shim_ask(s, "status"), "ok ");
+}
+
 static void pipelined_requests_are_answered_in_order(void **state) {
   shim *s = *state;
   sleeper(s);
@@ -681,6 +716,7 @@ static int run(void) {
       shim_test(garbage_on_the_socket_harms_nobody),
       shim_test(an_overlong_request_is_refused_and_the_next_one_served),
       shim_test(a_client_that_does_not_read_blocks_nobody),
+      shim_test(a_shim_without_free_descriptors_waits_for_them_asleep),
       shim_test(pipelined_requests_are_answered_in_order),
       shim_test(an_agent_stays_and_starts_again_over_a_given_socket),
       shim_test(an_agent_speaks_over_a_character_device),
