@@ -218,6 +218,7 @@ static void ask_rest(mp_shim_supervisor *sup, size_t left) {
                    left, mp_shim_signal_name(sup->spec->stop_signal),
                    (long long)(sup->ladder.at - now));
   mp_shim_tree_signal(sup->spec, sup->spec->stop_signal);
+  mp_shim_tree_signal(sup->spec, SIGCONT); /* a stopped process cannot hear it */
   sup->look_wait_ms = LOOK_WAIT_FIRST_MS;
   look_again(sup, sup->ladder.at);
   mp_shim_set_status(sup, MP_SHIM_STOPPING);

@@ -455,6 +455,20 @@ static void children_left_behind_are_ended_before_a_restart(void **state) {
   wait_gone(child);
 }
 
+static void a_frozen_child_left_behind_hears_the_stop_signal(void **state) {
+  shim *s = *state;
+  size_t len;
+  spec_shell(s, "sh -c 'trap \"echo bye; exit\" TERM; kill -STOP $$; sleep 1000' &\n"
+                "until grep -q 'T (stopped)' /proc/$!/status; do :; done");
+  spec_add(s, "env=PATH=/bin:/usr/bin");
+  spec_add(s, "stop_grace_ms=600000");
+  shim_start_ok(s);
+  wait_state(s, "\"exited\"");
+  char *out = service_output(s, "stdout", &len);
+  assert_string_equal(out, "bye\n");
+  free(out);
+}
+
 static void a_daemonised_grandchild_that_ignores_term_is_killed(void **state) {
   shim *s = *state;
   spec_shell(s, "(trap '' TERM HUP; setsid sh -c 'trap \"\" TERM; echo $$ >child; "
@@ -708,6 +722,7 @@ static int run(void) {
       shim_test(a_request_sent_before_hanging_up_is_carried_out),
       shim_test(sigterm_to_the_shim_stops_the_service_but_not_the_wish),
       shim_test(children_left_behind_are_ended_before_a_restart),
+      shim_test(a_frozen_child_left_behind_hears_the_stop_signal),
       shim_test(a_daemonised_grandchild_that_ignores_term_is_killed),
       shim_test(output_held_open_by_a_stranger_does_not_block_the_end),
       shim_test(the_service_dies_with_its_shim),
