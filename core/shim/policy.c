@@ -1,5 +1,7 @@
 #include "policy.h"
 
+#include <limits.h>
+
 int64_t mp_shim_backoff_delay(int64_t initial_ms, int64_t max_ms, int n) {
   int64_t delay = initial_ms;
   for (int i = 1; i < n && delay > 0 && delay < max_ms; i++)
@@ -16,7 +18,7 @@ mp_shim_verdict mp_shim_decide(mp_shim_backoff *backoff, const mp_shim_spec *spe
     backoff->in_a_row = 0;
   if (spec->restart_max >= 0 && backoff->in_a_row >= spec->restart_max)
     return MP_SHIM_GIVE_UP;
-  backoff->in_a_row++;
+  backoff->in_a_row += backoff->in_a_row < INT_MAX;
   *delay_ms =
       mp_shim_backoff_delay(spec->backoff_initial_ms, spec->backoff_max_ms, backoff->in_a_row);
   return MP_SHIM_RESTART;

@@ -2,6 +2,8 @@
 
 #include "core/shim/policy.h"
 
+#include <limits.h>
+
 static mp_shim_spec spec_with(mp_shim_restart restart, int max) {
   return (mp_shim_spec){
       .restart = restart,
@@ -48,6 +50,16 @@ static void each_policy_restarts_what_it_says(void **state) {
   assert_int_equal(delay, 200);
 }
 
+static void counting_restarts_does_not_overflow(void **state) {
+  (void)state;
+  mp_shim_backoff backoff = {.in_a_row = INT_MAX};
+  const mp_shim_spec spec = {
+      .restart = MP_SHIM_RESTART_ALWAYS, .restart_max = -1, .backoff_reset_ms = 1000};
+  int64_t delay = 0;
+  assert_int_equal(mp_shim_decide(&backoff, &spec, false, 0, &delay), MP_SHIM_RESTART);
+  assert_int_equal(backoff.in_a_row, INT_MAX);
+}
+
 static void restarts_in_a_row_are_limited(void **state) {
   (void)state;
   int64_t delay;
@@ -77,6 +89,7 @@ int main(void) {
       cmocka_unit_test(the_delay_neither_overflows_nor_shrinks),
       cmocka_unit_test(each_policy_restarts_what_it_says),
       cmocka_unit_test(restarts_in_a_row_are_limited),
+      cmocka_unit_test(counting_restarts_does_not_overflow),
       cmocka_unit_test(a_healthy_run_begins_the_counting_anew),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
