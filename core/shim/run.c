@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 typedef struct {
@@ -194,9 +195,11 @@ static int lock_directory(int dir, const char *name, mp_shim_error *err) {
     return mp_shim_fail_errno(err, errno, "could not open `%.200s/shim.lock`", name);
   struct sigaction interrupt = {.sa_handler = on_alarm};
   sigaction(SIGALRM, &interrupt, NULL);
-  alarm(1);
+  /* Again and again, since the first alarm may come before the wait has begun. */
+  const struct itimerval patience = {.it_value = {.tv_sec = 1}, .it_interval = {.tv_usec = 100000}};
+  setitimer(ITIMER_REAL, &patience, NULL);
   int locked = flock(fd, LOCK_EX);
-  alarm(0);
+  setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
   if (locked == 0)
     return fd;
   close(fd);
