@@ -42,9 +42,9 @@ function probes.tcp(ready, _, note)
   local net = require "moonport.net"
   local host, port = ready.tcp:match("^%[?(.-)%]?:(%d+)$")
   ask_until(ready.interval, function()
-    local peer = { host = host, port = tonumber(port), timeout = ATTEMPT_SECONDS, probe = true }
-    net.connect(peer):close()
-    return true
+    return net.connect {
+      host = host, port = tonumber(port), timeout = ATTEMPT_SECONDS, probe = true,
+    }
   end, note)
 end
 
