@@ -3,6 +3,7 @@
 
 #include "bind_signals.h"
 #include "core/cgroup.h"
+#include "core/disk.h"
 #include "core/identity_wait.h"
 #include "core/sysinfo.h"
 #include "errors.h"
@@ -153,6 +154,26 @@ static int l_cpus(lua_State *L) {
   return 1;
 }
 
+/* disk(path): total, available, inodes, network */
+static int l_disk(lua_State *L) {
+  mp_error err = MP_ERROR_INIT;
+  mp_disk disk;
+  if (mp_disk_read(luaL_checkstring(L, 1), &disk, &err) < 0)
+    return mp_throw(L, &err);
+  lua_createtable(L, 0, 4);
+  lua_pushinteger(L, (lua_Integer)disk.total);
+  lua_setfield(L, -2, "total");
+  lua_pushinteger(L, (lua_Integer)disk.available);
+  lua_setfield(L, -2, "available");
+  if (disk.counts_inodes) {
+    lua_pushinteger(L, (lua_Integer)disk.inodes);
+    lua_setfield(L, -2, "inodes");
+  }
+  lua_pushboolean(L, disk.network);
+  lua_setfield(L, -2, "network");
+  return 1;
+}
+
 /* memory(): total, available */
 static int l_memory(lua_State *L) {
   mp_error err = MP_ERROR_INIT;
@@ -262,6 +283,7 @@ int luaopen_moonport_sys(lua_State *L) {
                                        {"boot_id", l_boot_id},
                                        {"cpus", l_cpus},
                                        {"memory", l_memory},
+                                       {"disk", l_disk},
                                        {"uptime", l_uptime},
                                        {"page_size", l_page_size},
                                        {"uid", l_uid},

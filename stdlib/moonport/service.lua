@@ -241,7 +241,8 @@ end
 -- @treturn boolean true when something was done
 function Service:restore()
   local state = self._env.state
-  if self.deployment.want ~= "running" then
+  -- What was never deployed has nothing to start.
+  if self.deployment.want ~= "running" or not self.deployment.revision then
     return false
   end
   local done = false

@@ -44,6 +44,14 @@ M.cpus = core.cpus
 -- @treturn table `total` and `available`, in bytes
 M.memory = core.memory
 
+--- The room on the file system that a path is on.
+-- @function disk
+-- @tparam string path
+-- @treturn table `total` and `available` (for us) in bytes; `inodes`, how many files can still be
+-- made, nil where there is no limit; `network`, true when it is, or may be, on another machine
+-- @raise {kind="sys"}
+M.disk = core.disk
+
 --- How long the machine has been up.
 -- @function uptime
 -- @treturn number seconds

@@ -24,8 +24,8 @@ local COLOURS = {
 -- @treturn string
 function M.colour_of_state(state) return COLOURS[state] or "red" end
 
-local function size(bytes)
-  return bytes and require("moonport.ui").size(bytes) or "-"
+local function memory(bytes, status)
+  return bytes and status.pid and require("moonport.ui").size(bytes) or "-"
 end
 
 --- When a service came into its state.
@@ -60,7 +60,7 @@ local COLUMNS = {
   { "since", format = since },
   { "pid", align = "right" },
   { "restarts", align = "right" },
-  { "memory", align = "right", format = size },
+  { "memory", align = "right", format = memory },
   { "revision", title = "REV", align = "right" },
   { "exit", title = "LAST EXIT", format = M.exit_text },
 }

@@ -3,7 +3,8 @@ local options = require "moonport.cli.options"
 local M = {
   complete = { name = "recipes" },
   summary = "List, show and copy recipes",
-  example = "moonport recipe show targets.native",
+  example = "moonport recipe list\nmoonport recipe show targets.native\n"
+    .. "moonport recipe eject targets.native",
 }
 
 local function configure(parser)
@@ -21,9 +22,23 @@ end
 local actions = {}
 
 function actions.list(args, site)
+  local ui, report = require "moonport.ui", require "moonport.cli.report"
   local rows = require("moonport.recipe").list(site)
-  for _, row in ipairs(rows) do row.error = row.error and tostring(row.error) end
-  require("moonport.ui").listing(rows, { "name", "from", "summary" }, args.output)
+  if args.output == "json" then
+    ui.json(report.list(rows, function(row)
+      return {
+        name = row.name, from = row.from, summary = row.summary,
+        error = row.error and report.error(row.error) or nil,
+      }
+    end))
+    return
+  end
+  ui.listing(rows, {
+    "name", "from",
+    { "summary", format = function(summary, row)
+      return row.error and "does not load: " .. tostring(row.error) or summary
+    end },
+  }, args.output)
 end
 
 local function change_text(change)
@@ -36,15 +51,29 @@ local function changes_text(changes)
   return #parts > 0 and table.concat(parts, "; ") or "-"
 end
 
+local function place_text(file, row)
+  return ("%s:%d"):format(file, row.line)
+end
+
+local function step_text(step, row)
+  return row.removed and step .. " (removed)" or step
+end
+
 function actions.show(args, site)
-  local recipe = require "moonport.recipe"
+  local recipe, ui = require "moonport.recipe", require "moonport.ui"
   local rows = recipe.show(recipe.load(args.name, { site = site }))
-  for _, row in ipairs(rows) do
-    row.from = ("%s:%d"):format(row.file, row.line)
-    if row.removed then row.step = row.step .. " (removed)" end
+  if args.output == "json" then
+    local report = require "moonport.cli.report"
+    ui.json(report.list(rows, function(row)
+      row.changes, row.functions = report.list(row.changes or {}), report.list(row.functions or {})
+      return row
+    end))
+    return
   end
-  require("moonport.ui").listing(rows,
-    { "step", "from", { "changes", format = changes_text }, "summary" }, args.output)
+  ui.listing(rows, {
+    { "step", format = step_text }, { "file", title = "FROM", format = place_text },
+    { "changes", format = changes_text }, "summary",
+  }, args.output)
 end
 
 function actions.eject(args, site)

@@ -12,7 +12,7 @@ local function configure() end
 local function restore_one(ui, service)
   local ok, done = pcall(service.restore, service)
   if not ok then
-    ui.note(("%s: %s"):format(service.name, tostring(done)))
+    ui.complain(done, service.name)
   elseif done then
     ui.print(("%s: started again"):format(service.name))
   end
