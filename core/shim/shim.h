@@ -1,3 +1,4 @@
+/* clang-format off: it would join the lines of the tables */
 /* moonport-shim: owns one service after whoever started it has gone.
  *
  *   moonport-shim run --dir DIR --socket PATH --spec-fd N [--ready-fd M] ...
@@ -49,12 +50,15 @@
  *   wanted       "up"; "down" after a client asked for a stop. A reboot or SIGTERM to the shim does
  *                not change it: it tells what to restore
  *   end          null, or why it ended for good: exit (by itself, and the policy asks for no more),
- *                gave-up (restart_max), start-failed, stopped (by request), terminated (the shim
- * got SIGTERM or SIGINT) service      null, or {pid, start_time, boot_id} of the main process;
- * start_time is field 22 of /proc/PID/stat shim         {pid, start_time, boot_id, version,
- * protocol} restarts     automatic restarts since this shim began started_at, changed_at,
- * next_start_at (in backoff) exit         null, or the last end of the main process: {code, signal,
- * oom, peak_memory, started_at, at}. One of code and signal ("KILL") is null. oom is true when the
+ *                gave-up (restart_max), start-failed, stopped (by request), terminated (the shim got
+ *                SIGTERM or SIGINT)
+ *   service      null, or {pid, start_time, boot_id} of the main process; start_time is field 22 of
+ *                /proc/PID/stat
+ *   shim         {pid, start_time, boot_id, version, protocol}
+ *   restarts     automatic restarts since this shim began
+ *   started_at, changed_at, next_start_at (in backoff)
+ *   exit         null, or the last end of the main process: {code, signal, oom, peak_memory,
+ *                started_at, at}. One of code and signal ("KILL") is null. oom is true when the
  *                kernel killed for memory in the cgroup during that run, null without a memory
  *                cgroup; peak_memory is in bytes, of the cgroup, or without one of the largest
  *                single process
@@ -88,10 +92,11 @@
  *   version                        {"version", "protocol", "pid"}
  *   status                         state
  *   signal NAME                    to the main process; state
- *   stop [signal=S] [grace_ms=N]   state, once it has ended. While it is stopping: sends the
- * signal, and can only shorten the grace start                          state, once running; at
- * once in backoff. Needs --stay after an end restart [signal=S] [grace_ms=N]  stop, then start;
- * counts as no automatic restart wait                           state, once it has ended for good
+ *   stop [signal=S] [grace_ms=N]   state, once it has ended. While it is stopping: sends the signal,
+ *                                  and can only shorten the grace
+ *   start                          state, once running; at once in backoff. Needs --stay after an end
+ *   restart [signal=S] [grace_ms=N]  stop, then start; counts as no automatic restart
+ *   wait                           state, once it has ended for good
  *   events                         state now, then a line `event {JSON}` with it at every change;
  *                                  a client that does not read 64 KiB is let go
  *   shutdown [signal=S] [grace_ms=N]  stop, and exit also with --stay; state
@@ -99,6 +104,7 @@
  * Codes: unknown-request (also what an older shim answers to a newer client), invalid, too-long,
  * busy, denied, not-running, ended, start-failed, and errno names. A client ignores members of JSON
  * objects, and lines after `ok` or `event`, that it does not know. */
+/* clang-format on */
 #ifndef MP_SHIM_SHIM_H
 #define MP_SHIM_SHIM_H
 
