@@ -1,4 +1,4 @@
-/* clang-format off: it would join the lines of the tables */
+/* clang-format off */
 /* moonport-shim: owns one service after whoever started it has gone.
  *
  *   moonport-shim run --dir DIR --socket PATH --spec-fd N [--ready-fd M] ...
@@ -50,8 +50,8 @@
  *   wanted       "up"; "down" after a client asked for a stop. A reboot or SIGTERM to the shim does
  *                not change it: it tells what to restore
  *   end          null, or why it ended for good: exit (by itself, and the policy asks for no more),
- *                gave-up (restart_max), start-failed, stopped (by request), terminated (the shim got
- *                SIGTERM or SIGINT)
+ *                gave-up (restart_max), start-failed, stopped (by request), terminated (the shim
+ *                got SIGTERM or SIGINT)
  *   service      null, or {pid, start_time, boot_id} of the main process; start_time is field 22 of
  *                /proc/PID/stat
  *   shim         {pid, start_time, boot_id, version, protocol}
@@ -92,9 +92,10 @@
  *   version                        {"version", "protocol", "pid"}
  *   status                         state
  *   signal NAME                    to the main process; state
- *   stop [signal=S] [grace_ms=N]   state, once it has ended. While it is stopping: sends the signal,
- *                                  and can only shorten the grace
- *   start                          state, once running; at once in backoff. Needs --stay after an end
+ *   stop [signal=S] [grace_ms=N]   state, once it has ended. While it is stopping: sends the
+ *                                  signal, and can only shorten the grace
+ *   start                          state, once running; at once in backoff. Needs --stay after an
+ *                                  end
  *   restart [signal=S] [grace_ms=N]  stop, then start; counts as no automatic restart
  *   wait                           state, once it has ended for good
  *   events                         state now, then a line `event {JSON}` with it at every change;

@@ -207,8 +207,8 @@ end
 --- Reads the record in a service's directory, whoever wrote it.
 -- @tparam string dir
 -- @treturn table|nil the record (docs/shim.md), `state` being `lost` where the supervisor died
---   without recording an end, or, with `damaged` set, where the record cannot be read; nil when there
---   is none
+--   without recording an end, or, with `damaged` set, where the record cannot be read; nil when
+--   there is none
 function M.state(dir)
   local path = fs.join(dir, "state.json")
   if not fs.exists(path) then return nil end

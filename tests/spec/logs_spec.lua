@@ -3,7 +3,7 @@ local logs = require "moonport.logs"
 local task = require "moonport.task"
 
 describe("a service's log", function()
-  local dir, guard
+  local dir, guard -- luacheck: ignore guard
 
   before_each(function()
     dir, guard = fs.temp_dir()
