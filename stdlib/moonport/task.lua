@@ -13,6 +13,18 @@
 local core = require "moonport.core.task"
 local errors = require "moonport.errors"
 
+local TO_THE_END = true
+
+-- Awaits a task until it has ended, also when the caller is cancelled: what the caller holds must
+-- not be closed before. The cancel has reached the awaited task too, so that it does end; then it is
+-- raised here, as one that no pcall holds up.
+local function await_end(handle)
+  local results = table.pack(pcall(handle.await, handle, TO_THE_END))
+  if results[1] then return table.unpack(results, 2, results.n) end
+  if errors.is(results[2], "task", "cancelled") then core.sleep(0) end
+  error(results[2], 0)
+end
+
 local M = {
   sleep = core.sleep,
   current = core.current,
@@ -67,7 +79,7 @@ end
 -- @param ... its arguments
 -- @return what `fn` returns
 function M.scope(fn, ...)
-  return core.spawn("c", fn, ...):await()
+  return await_end(core.spawn("c", fn, ...))
 end
 
 --- Runs a function in a task that a cancel of the caller does not touch, under a deadline.
@@ -77,7 +89,7 @@ end
 -- @return what `fn` returns
 -- @raise {kind="task", code="timeout"}
 function M.shield(seconds, fn, ...)
-  return core.spawn("cs", M.timeout, seconds, fn, ...):await(true)
+  return core.spawn("cs", M.timeout, seconds, fn, ...):await(TO_THE_END)
 end
 
 --- Runs a function while nothing may be changed: every primitive that would is refused.
@@ -86,7 +98,7 @@ end
 -- @return what `fn` returns
 -- @raise {kind="gate", code="refused"} by whatever tried
 function M.read_only(fn, ...)
-  return core.spawn("cg", fn, ...):await()
+  return await_end(core.spawn("cg", fn, ...))
 end
 
 --- Runs a function under a time limit.
@@ -103,7 +115,7 @@ function M.timeout(seconds, fn, ...)
     expired = true
     work:cancel("timeout")
   end)
-  local results = table.pack(pcall(work.await, work))
+  local results = table.pack(pcall(await_end, work))
   timer:cancel()
   if results[1] then return table.unpack(results, 2, results.n) end
   if expired and work:status() == "cancelled" then

@@ -61,6 +61,36 @@ describe("task", function()
     assert.is_true(ended)
   end)
 
+  it("has ended before what its caller holds is closed, also on a cancel", function()
+    local order = {}
+    local function noting(what, seconds)
+      return setmetatable({}, { __close = function()
+        if seconds then task.shield(5, task.sleep, seconds) end
+        order[#order + 1] = what
+      end })
+    end
+    for _, run in ipairs {
+      function(fn) task.scope(fn) end,
+      function(fn) task.all { fn } end,
+      function(fn) task.map({ 1 }, 1, fn) end,
+      function(fn) task.timeout(60, fn) end,
+      function(fn) task.read_only(fn) end,
+    } do
+      order = {}
+      local handle = task.contained(function()
+        local held <close> = noting("caller") -- luacheck: ignore held
+        run(function()
+          local inner <close> = noting("inside", 0.02) -- luacheck: ignore inner
+          task.sleep(60)
+        end)
+      end)
+      task.sleep(0)
+      handle:cancel()
+      pcall(handle.await, handle)
+      assert.same({ "inside", "caller" }, order)
+    end
+  end)
+
   it("fails when a child fails after its own function has ended", function()
     local ok, err = pcall(task.scope, function()
       task.spawn(function()
