@@ -180,6 +180,8 @@ static handle *check_open(lua_State *L) {
 /* Makes the object of one of the streams, before there is a process to lose. */
 static mp_lua_stream *reserve_stream(lua_State *L, int slot, const char *what) {
   mp_lua_stream *stream = mp_lua_stream_new(L, false, what);
+  lua_pushvalue(L, -2);
+  lua_setiuservalue(L, -2, 1);
   lua_setiuservalue(L, -2, slot);
   return stream;
 }
@@ -344,6 +346,7 @@ static int process_resize(lua_State *L) {
   if (rows < 1 || rows > 65535 || columns < 1 || columns > 65535)
     return mp_bad_argument(L, "%lld by %lld is no size for a terminal", (long long)rows,
                            (long long)columns);
+  mp_gate(L, "process:resize", "resize the terminal of process %d", (int)self->pid);
   if (mp_process_resize(self->process, (unsigned short)rows, (unsigned short)columns, &err) < 0)
     return mp_throw(L, &err);
   return 0;
@@ -360,10 +363,16 @@ static void close_handle(lua_State *L, int index, handle *self) {
   mp_process_close(process);
 }
 
-static int process_close(lua_State *L) {
-  handle *self = check_handle(L);
-  close_handle(L, 1, self);
+static int process_gc(lua_State *L) {
+  close_handle(L, 1, check_handle(L));
   return 0;
+}
+
+static int process_close(lua_State *L) {
+  const handle *self = check_handle(L);
+  if (self->process && !self->detached && !mp_process_exited(self->process))
+    mp_gate(L, "process:close", "kill process %d", (int)self->pid);
+  return process_gc(L);
 }
 
 static int stopped_to_close(lua_State *L, mp_wait *wait) {
@@ -377,7 +386,7 @@ static int process_end_of_scope(lua_State *L) {
   handle *self = check_handle(L);
   lua_settop(L, 1);
   if (self->process == NULL || self->detached)
-    return process_close(L);
+    return process_gc(L);
   mp_process_stop(self->process, self->grace);
   return wait_for_end(L, self, "process:close", stopped_to_close);
 }
@@ -447,7 +456,7 @@ static void make_metatable(lua_State *L) {
                                      {"close", process_close},
                                      {NULL, NULL}};
   static const luaL_Reg own[] = {{"__close", process_end_of_scope},
-                                 {"__gc", process_close},
+                                 {"__gc", process_gc},
                                  {"__tostring", process_tostring},
                                  {NULL, NULL}};
   luaL_newmetatable(L, PROCESS_METATABLE);

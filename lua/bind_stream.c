@@ -151,7 +151,9 @@ int mp_lua_stream_write(lua_State *L) {
 }
 
 int mp_lua_stream_shutdown(lua_State *L) {
-  mp_stream_end(check_open(L)->stream);
+  const mp_lua_stream *self = check_open(L);
+  mp_gate(L, "stream:shutdown", "end what is written to %s", self->what);
+  mp_stream_end(self->stream);
   return 0;
 }
 
@@ -247,7 +249,7 @@ static void make_metatable(lua_State *L) {
 }
 
 mp_lua_stream *mp_lua_stream_new(lua_State *L, bool owned, const char *what) {
-  mp_lua_stream *self = lua_newuserdatauv(L, sizeof *self, 0);
+  mp_lua_stream *self = lua_newuserdatauv(L, sizeof *self, 1);
   *self = (mp_lua_stream){.owned = owned, .what = what};
   make_metatable(L);
   lua_setmetatable(L, -2);

@@ -13,7 +13,8 @@ typedef struct {
   const char *what;  /* for the gate and messages: "net.connection", "process.stdin". Static */
 } mp_lua_stream;
 
-/* Pushes an object without a stream yet: fill in ->stream when it is there. */
+/* Pushes an object without a stream yet: fill in ->stream when it is there. Its user value 1 is for
+ * the object that the stream belongs to, where it is not `owned`: whoever reads keeps it alive. */
 mp_lua_stream *mp_lua_stream_new(lua_State *L, bool owned, const char *what);
 
 /* The methods, for objects that have streams: each with the stream's object at index 1. */

@@ -298,6 +298,29 @@ describe("process.spawn", function()
     assert.is_false(ok)
     assert.equal("cancelled", err.code)
   end)
+
+  it("lives for as long as somebody reads from it, whoever has dropped the handle", function()
+    local function loud(command)
+      return process.spawn { "sh", "-c", command, stdout = "pipe" }
+    end
+    local count = 0
+    for _ in loud("for i in 1 2 3 4; do echo $i; sleep 0.01; done"):lines() do
+      count = count + 1
+      collectgarbage()
+    end
+    assert.equal(4, count)
+    local stdout = loud("sleep 0.02; echo end").stdout
+    collectgarbage()
+    assert.equal("end\n", stdout:read_all())
+    local collector = task.spawn(function()
+      while true do
+        collectgarbage()
+        task.sleep(0.001)
+      end
+    end)
+    assert.equal("end\n", loud("sleep 0.02; echo end"):read_all())
+    collector:cancel()
+  end)
 end)
 
 describe("process.which", function()
