@@ -15,18 +15,23 @@
 #define TX_METATABLE "moonport.store.tx"
 
 typedef struct {
-  mp_store *store; /* NULL once closed */
+  mp_store *store;       /* NULL once closed */
+  const mp_task *holder; /* the task that has a transaction under way; only to be compared */
 } store_handle;
 
 typedef struct {
   mp_store_tx *tx; /* NULL once ended */
+  mp_store *store; /* lives until its transactions have ended, closed or not */
   mp_task *task;   /* the one that began it, which waits for nothing else meanwhile */
 } tx_handle;
 
-static store_handle *check_store(lua_State *L) {
+static store_handle *check_store(lua_State *L, const char *call) {
   store_handle *self = luaL_checkudata(L, 1, STORE_METATABLE);
   if (self->store == NULL)
     mp_raise(L, "store", "closed", NULL, "the store was closed");
+  if (self->holder && self->holder == mp_task_current(L))
+    mp_raise(L, "store", "busy", "call it on the transaction, or end that first",
+             "`%s` would wait for ever for the transaction that this task has begun", call);
   return self;
 }
 
@@ -61,7 +66,7 @@ static void open_release(mp_wait *wait) {
 static int open_finish(lua_State *L, mp_wait *wait) {
   open_wait *self = (open_wait *)wait;
   store_handle *handle = lua_newuserdatauv(L, sizeof *handle, 0);
-  handle->store = mp_steal(self->store);
+  *handle = (store_handle){.store = mp_steal(self->store)};
   luaL_setmetatable(L, STORE_METATABLE);
   return 1;
 }
@@ -90,7 +95,10 @@ static int l_open(lua_State *L) {
     return mp_bad_argument(L, "store.open wants the field `path`");
   mp_gate(L, "store.open", "open the database `%s`", options.path);
   lua_getfield(L, 1, "busy");
-  options.busy_ms = (uint64_t)(luaL_optnumber(L, 3, 0) * 1000);
+  lua_Number busy = luaL_optnumber(L, 3, 0);
+  if (!(busy >= 0 && busy < 1e10))
+    return mp_bad_argument(L, "store.open: `busy` wants seconds");
+  options.busy_ms = (uint64_t)(busy * 1000);
   if (lua_getfield(L, 1, "migrations") == LUA_TTABLE)
     options.migrations = list_of_strings(L, 4, &options.migration_count);
   open_wait *self = mp_wait_new(L, sizeof *self, "store.open", open_finish);
@@ -120,6 +128,7 @@ static int store_close(lua_State *L) {
   store_handle *self = luaL_checkudata(L, 1, STORE_METATABLE);
   if (self->store == NULL)
     return 0;
+  check_store(L, "store:close");
   mp_wait *wait = mp_wait_new(L, sizeof *wait, "store.close", no_results);
   wait->unbreakable = true;
   mp_store_close(mp_steal(self->store), close_done, wait);
@@ -288,15 +297,15 @@ static int run(lua_State *L, mp_store *store, mp_store_tx *tx, wanted want) {
 }
 
 static int store_run(lua_State *L) {
-  return run(L, check_store(L)->store, NULL, WANT_COUNTS);
+  return run(L, check_store(L, "store:run")->store, NULL, WANT_COUNTS);
 }
 
 static int store_row(lua_State *L) {
-  return run(L, check_store(L)->store, NULL, WANT_ROW);
+  return run(L, check_store(L, "store:row")->store, NULL, WANT_ROW);
 }
 
 static int store_rows(lua_State *L) {
-  return run(L, check_store(L)->store, NULL, WANT_ROWS);
+  return run(L, check_store(L, "store:rows")->store, NULL, WANT_ROWS);
 }
 
 /* Transactions. */
@@ -324,46 +333,49 @@ static void begin_release(mp_wait *wait) {
 static int begin_finish(lua_State *L, mp_wait *wait) {
   begin_wait *self = (begin_wait *)wait;
   tx_handle *handle = lua_newuserdatauv(L, sizeof *handle, 1);
-  *handle = (tx_handle){.task = mp_task_current(L)};
+  store_handle *store = luaL_checkudata(L, 1, STORE_METATABLE);
+  *handle = (tx_handle){.task = mp_task_current(L), .store = self->store};
   luaL_setmetatable(L, TX_METATABLE);
   lua_pushvalue(L, 1); /* keeps the store from being collected */
   lua_setiuservalue(L, -2, 1);
   handle->tx = mp_steal(self->tx);
   handle->task->waits_only_for = "store.";
+  store->holder = handle->task;
   return 1;
 }
 
 static int store_begin(lua_State *L) {
-  store_handle *handle = check_store(L);
+  store_handle *handle = check_store(L, "store:begin");
   begin_wait *self = mp_wait_new(L, sizeof *self, "store.begin", begin_finish);
   self->wait.release = begin_release;
+  self->store = handle->store;
   self->wait.op = mp_store_begin(handle->store, begun, self);
   return mp_wait_yield(L, &self->wait);
 }
 
-static mp_store *store_of_tx(lua_State *L) {
-  lua_getiuservalue(L, 1, 1);
-  store_handle *handle = lua_touserdata(L, -1);
-  lua_pop(L, 1);
-  return handle->store;
-}
-
 static int tx_run(lua_State *L) {
-  return run(L, store_of_tx(L), check_tx(L)->tx, WANT_COUNTS);
+  const tx_handle *self = check_tx(L);
+  return run(L, self->store, self->tx, WANT_COUNTS);
 }
 
 static int tx_row(lua_State *L) {
-  return run(L, store_of_tx(L), check_tx(L)->tx, WANT_ROW);
+  const tx_handle *self = check_tx(L);
+  return run(L, self->store, self->tx, WANT_ROW);
 }
 
 static int tx_rows(lua_State *L) {
-  return run(L, store_of_tx(L), check_tx(L)->tx, WANT_ROWS);
+  const tx_handle *self = check_tx(L);
+  return run(L, self->store, self->tx, WANT_ROWS);
 }
 
-/* A task that left the transaction open may be gone by now, so only the running one is touched. */
+/* A task that left the transaction open may be gone by now, so only the running one is touched. The
+ * transaction is at index 1. */
 static mp_store_tx *end_tx(lua_State *L, tx_handle *self) {
   if (self->task == mp_task_current(L))
     self->task->waits_only_for = NULL;
+  lua_getiuservalue(L, 1, 1);
+  ((store_handle *)lua_touserdata(L, -1))->holder = NULL;
+  lua_pop(L, 1);
   self->task = NULL;
   return mp_steal(self->tx);
 }
@@ -387,7 +399,7 @@ static int tx_rollback(lua_State *L) {
 static int tx_gc(lua_State *L) {
   tx_handle *self = luaL_checkudata(L, 1, TX_METATABLE);
   if (self->tx)
-    mp_store_rollback(mp_steal(self->tx), NULL, NULL);
+    mp_store_rollback(end_tx(L, self), NULL, NULL);
   return 0;
 }
 

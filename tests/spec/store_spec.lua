@@ -87,6 +87,20 @@ describe("a store", function()
     assert.same({ "transaction", "reader" }, order)
   end)
 
+  it("refuses what would wait for the caller's own transaction, for ever", function()
+    db:transaction(function(tx)
+      for _, call in ipairs { "run", "row", "rows", "begin", "close" } do
+        local ok, err = pcall(db[call], db, "SELECT 1")
+        assert.is_false(ok)
+        assert.is_true(errors.is(err, "store", "busy"))
+        assert.truthy(err.message:find("store:" .. call, 1, true))
+      end
+      assert.is_false((pcall(tx.run, {}, "SELECT 1")))
+      assert.equal(1, tx:row("SELECT 1 AS one").one)
+    end)
+    assert.equal(1, db:row("SELECT 1 AS one").one)
+  end)
+
   it("says what is wrong with a statement", function()
     local ok, err = pcall(db.run, db, "INSERT INTO nowhere VALUES (1)")
     assert.is_false(ok)
