@@ -5,11 +5,13 @@
 #include "core/fs_watch.h"
 #include "core/mem.h"
 #include "errors.h"
+#include "gate.h"
 #include "task.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Locks */
 
@@ -70,6 +72,8 @@ static int l_lock(lua_State *L) {
     lua_getfield(L, 2, "shared");
     options.shared = lua_toboolean(L, -1);
   }
+  if (access(options.path, F_OK) != 0)
+    mp_gate(L, "fs.lock", "make the file `%s`", options.path);
   lock_wait *self = mp_wait_new(L, sizeof *self, "fs.lock", lock_finish);
   self->wait.release = lock_unwanted;
   self->wait.op = mp_lock_start(mp_loop_of(L), &options, lock_taken, self, &self->wait.error);

@@ -308,6 +308,7 @@ static int exchange_send(lua_State *L) {
   exchange *self = check_open(L);
   size_t len;
   const char *bytes = luaL_checklstring(L, 2, &len);
+  mp_gate(L, "exchange:send", "send a body");
   send_wait *wait = mp_wait_new(L, sizeof *wait, "http.request", send_finish);
   mp_wait *base = &wait->wait;
   if (mp_http_send(self->http, bytes, len, sent, wait, &base->op, &base->error) < 0)
@@ -316,7 +317,9 @@ static int exchange_send(lua_State *L) {
 }
 
 static int exchange_finish(lua_State *L) {
-  mp_http_finish(check_open(L)->http);
+  exchange *self = check_open(L);
+  mp_gate(L, "exchange:finish", "end a request's body");
+  mp_http_finish(self->http);
   return 0;
 }
 

@@ -241,15 +241,26 @@ static bool is_review(const target *at) {
   return false;
 }
 
+/* What Kubernetes does on a GET without only reading: its streams, and whatever a pod or service
+ * behind its proxy makes of the request. */
+static bool is_acting_get(const target *at) {
+  if (!starts(at, "/api/v1/namespaces/") && !starts(at, "/api/v1/nodes/"))
+    return false;
+  return ends(at, "/exec") || ends(at, "/attach") || ends(at, "/portforward") ||
+         memmem(at->path, at->path_len, "/proxy", 6) != NULL;
+}
+
 /* ---- all of it ------------------------------------------------------------------------------ */
 
 bool mp_http_only_reads(const mp_http_options *options) {
   const char *method = options->method ? options->method : "GET";
-  if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0 || strcmp(method, "OPTIONS") == 0)
+  target at = target_of(options->url ? options->url : "");
+  if (strcmp(method, "GET") == 0)
+    return !is_acting_get(&at);
+  if (strcmp(method, "HEAD") == 0 || strcmp(method, "OPTIONS") == 0)
     return true;
   if (!options->url)
     return false;
-  target at = target_of(options->url);
   bool posts = strcmp(method, "POST") == 0;
   if (is_plain(&at) && (is_dry_run(&at) || (posts && is_review(&at))))
     return true;

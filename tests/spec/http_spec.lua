@@ -417,6 +417,10 @@ describe("a shut gate", function()
     assert.is_false(passes("post", "/apis/authorization.k8s.io/v1/%2e%2e/selfsubjectaccessreviews"))
     assert.is_false(passes("post", "/x?path=" .. reviews))
     assert.is_false(passes("post", "/x?dryRun=All"))
+    for _, path in ipairs { "pods/b/exec?command=rm", "pods/b/attach", "pods/b/portforward",
+      "services/b/proxy/shutdown" } do
+      assert.is_false(passes("get", "/api/v1/namespaces/a/" .. path))
+    end
     assert.is_false(passes("post", "/api/v1/pods?dryRun=Alls"))
     assert.is_false(passes("post", "/api/v1/pods?dryRun="))
     assert.is_false(passes("post", "/api/v1/pods?notdryRun=All"))
