@@ -1,6 +1,7 @@
 /* moonport: the program. `run` is here, where its start-up time counts; every other command is Lua
  * (stdlib/moonport/cli.lua). */
 #include "core/fd_limit.h"
+#include "core/mem.h"
 #include "core/scrub.h"
 #include "errors.h"
 #include "loader.h"
@@ -18,79 +19,6 @@
 #include <unistd.h>
 
 static mp_runtime *runtime;
-
-static const char run_help[] =
-    "Usage: moonport run [--trace] FILE [ARGS...]\n"
-    "       moonport run [--trace] -e CODE [ARGS...]\n"
-    "       moonport run [--trace] - [ARGS...]      reads the script from standard input\n"
-    "\n"
-    "Runs a Lua script with moonport's modules: local mp = require \"moonport\".\n"
-    "The script finds its arguments in `arg` and `...`.\n"
-    "\n"
-    "Options:\n"
-    "  -e CODE    runs CODE\n"
-    "  --trace    on an uncaught error, prints the Lua traceback too\n"
-    "  -h, --help\n"
-    "\n"
-    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 refused, 130 interrupted.\n"
-    "\n"
-    "Example: moonport run -e 'print(require(\"moonport\").sys.hostname())'\n";
-
-typedef struct {
-  const char *code; /* -e */
-  const char *file; /* NULL: standard input */
-  int first_arg;    /* index in argv of the script's first argument */
-  bool trace;
-} run_options;
-
-/* Returns -1 to go on, else an exit status. */
-static int parse_run(int argc, char **argv, int i, run_options *options) {
-  bool chosen = false;
-  while (i < argc && !chosen) {
-    const char *word = argv[i++];
-    if (strcmp(word, "--trace") == 0) {
-      options->trace = true;
-    } else if (strcmp(word, "-h") == 0 || strcmp(word, "--help") == 0) {
-      fputs(run_help, stdout);
-      return 0;
-    } else if (strcmp(word, "-e") == 0) {
-      if (i == argc) {
-        fprintf(stderr, "moonport run: -e wants the code to run\n");
-        return 2;
-      }
-      options->code = argv[i++];
-      chosen = true;
-    } else if (strcmp(word, "-") == 0) {
-      chosen = true;
-    } else if (strcmp(word, "--") == 0) {
-      options->file = i < argc ? argv[i++] : NULL;
-      chosen = options->file != NULL;
-      break;
-    } else if (word[0] == '-') {
-      fprintf(stderr, "moonport run: unknown option `%s`; see `moonport run --help`\n", word);
-      return 2;
-    } else {
-      options->file = word;
-      chosen = true;
-    }
-  }
-  if (!chosen) {
-    fprintf(stderr, "moonport run: no script was named; see `moonport run --help`\n");
-    return 2;
-  }
-  options->first_arg = i;
-  return -1;
-}
-
-/* arg[0] is the script, arg[1] its first argument, arg[-1] and below what came before it. */
-static void set_arg(lua_State *L, int argc, char **argv, int script) {
-  lua_createtable(L, argc - script, script + 1);
-  for (int i = 0; i < argc; i++) {
-    lua_pushstring(L, argv[i]);
-    lua_rawseti(L, -2, i - script);
-  }
-  lua_setglobal(L, "arg");
-}
 
 /* Colours are for terminals, and for people who want them (https://no-color.org). */
 static bool has_colour(void) {
@@ -114,6 +42,90 @@ static void print_message(const char *text) {
       fprintf(stderr, "%.*s\n", len, text);
     text = end ? end + 1 : NULL;
   }
+}
+
+static const char run_help[] =
+    "Usage: moonport run [--trace] FILE [ARGS...]\n"
+    "       moonport run [--trace] -e CODE [ARGS...]\n"
+    "       moonport run [--trace] - [ARGS...]      reads the script from standard input\n"
+    "\n"
+    "Runs a Lua script with moonport's modules: local mp = require \"moonport\".\n"
+    "The script finds its arguments in `arg` and `...`.\n"
+    "\n"
+    "Options:\n"
+    "  -e CODE    runs CODE\n"
+    "  --trace    on an uncaught error, prints the Lua traceback too\n"
+    "  -h, --help\n"
+    "\n"
+    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 refused, 130 interrupted.\n"
+    "\n"
+    "Example: moonport run -e 'print(require(\"moonport\").sys.hostname())'\n";
+
+static void run_usage(const char *message) {
+  char *text =
+      mp_sprintf("%s\n" HINT " usage: moonport run [--trace] FILE [ARGS...]; `moonport run --help` "
+                 "tells more",
+                 message);
+  print_message(text);
+  free(text);
+}
+
+typedef struct {
+  const char *code; /* -e */
+  const char *file; /* NULL: standard input */
+  int first_arg;    /* index in argv of the script's first argument */
+  bool trace;
+} run_options;
+
+/* Returns -1 to go on, else an exit status. */
+static int parse_run(int argc, char **argv, int i, run_options *options) {
+  bool chosen = false;
+  while (i < argc && !chosen) {
+    const char *word = argv[i++];
+    if (strcmp(word, "--trace") == 0) {
+      options->trace = true;
+    } else if (strcmp(word, "-h") == 0 || strcmp(word, "--help") == 0) {
+      fputs(run_help, stdout);
+      return 0;
+    } else if (strcmp(word, "-e") == 0) {
+      if (i == argc) {
+        run_usage("`-e` wants the code to run");
+        return 2;
+      }
+      options->code = argv[i++];
+      chosen = true;
+    } else if (strcmp(word, "-") == 0) {
+      chosen = true;
+    } else if (strcmp(word, "--") == 0) {
+      options->file = i < argc ? argv[i++] : NULL;
+      chosen = options->file != NULL;
+      break;
+    } else if (word[0] == '-') {
+      char *message = mp_sprintf("unknown option `%s`", word);
+      run_usage(message);
+      free(message);
+      return 2;
+    } else {
+      options->file = word;
+      chosen = true;
+    }
+  }
+  if (!chosen) {
+    run_usage("`moonport run` wants a FILE, `-`, or `-e` with code");
+    return 2;
+  }
+  options->first_arg = i;
+  return -1;
+}
+
+/* arg[0] is the script, arg[1] its first argument, arg[-1] and below what came before it. */
+static void set_arg(lua_State *L, int argc, char **argv, int script) {
+  lua_createtable(L, argc - script, script + 1);
+  for (int i = 0; i < argc; i++) {
+    lua_pushstring(L, argv[i]);
+    lua_rawseti(L, -2, i - script);
+  }
+  lua_setglobal(L, "arg");
 }
 
 static void print_error(lua_State *L, int index, bool trace) {
@@ -218,7 +230,7 @@ static int run(mp_runtime *rt, int argc, char **argv, int first) {
   else
     status = luaL_loadfilex(L, options.file, "t");
   if (status != LUA_OK) {
-    fprintf(stderr, "moonport: %s\n", lua_tostring(L, -1));
+    print_message(lua_tostring(L, -1));
     return status == LUA_ERRFILE ? 3 : 1;
   }
   int nargs = argc - options.first_arg;

@@ -16,8 +16,8 @@ local errors = require "moonport.errors"
 local TO_THE_END = true
 
 -- Awaits a task until it has ended, also when the caller is cancelled: what the caller holds must
--- not be closed before. The cancel has reached the awaited task too, so that it does end; then it is
--- raised here, as one that no pcall holds up.
+-- not be closed before. The cancel has reached the awaited task too, so that it does end; then it
+-- is raised here, as one that no pcall holds up.
 local function await_end(handle)
   local results = table.pack(pcall(handle.await, handle, TO_THE_END))
   if results[1] then return table.unpack(results, 2, results.n) end

@@ -44,6 +44,11 @@ check_matches err '^  hint: did you mean `--follow`\?$'
 says 2 '^  hint: did you mean `--state`\?$' --stat DIR ps
 says 2 '^moonport: argument for option `-o` must be one of `table`, `json`, `names`$' ps -o yaml
 
+it "speaks of run as of the others"
+says 2 '^moonport: unknown option `--nope`$' run --nope
+says 2 '^moonport: `moonport run` wants a FILE, `-`, or `-e` with code$' run
+says 2 '^  hint: usage: moonport run ' run -e
+
 it "says which word is missing"
 says 2 '^moonport: `moonport deploy` wants a MANIFEST$' deploy
 check_matches err '^  hint: usage: moonport deploy \[OPTIONS\] MANIFEST\.\.\.;'
