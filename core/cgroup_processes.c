@@ -13,30 +13,42 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Calls `visit` for `path` and all directories below, the deepest first. */
-static void walk(const char *path, void (*visit)(const char *path, void *data), void *data) {
+/* Calls `visit` for `path` and all directories below, the deepest first. Returns 0, or the first
+ * errno that kept it out of one; a directory that is gone is none. */
+static int walk(const char *path, void (*visit)(const char *path, void *data), void *data) {
   DIR *dir = opendir(path);
   if (dir == NULL)
-    return;
+    return errno == ENOENT ? 0 : errno;
+  int errnum = 0;
   for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
     if (entry->d_type != DT_DIR || strcmp(entry->d_name, ".") == 0 ||
         strcmp(entry->d_name, "..") == 0)
       continue;
     mp_auto_free char *below = mp_sprintf("%s/%s", path, entry->d_name);
-    walk(below, visit, data);
+    int rc = walk(below, visit, data);
+    errnum = errnum ? errnum : rc;
   }
   closedir(dir);
   visit(path, data);
+  return errnum;
 }
 
 typedef struct {
   pid_t *items;
   size_t count;
+  int errnum; /* of the first file that could not be read */
 } pid_list;
+
+/* The group went while we looked, or is a threaded one, whose processes its parent lists. */
+static bool has_no_list(int errnum) {
+  return errnum == ENOENT || errnum == ENODEV || errnum == EOPNOTSUPP;
+}
 
 static void collect_pids(const char *path, void *data) {
   pid_list *list = data;
   mp_auto_free char *text = mp_cgroup_read_(path, "cgroup.procs");
+  if (text == NULL && list->errnum == 0 && !has_no_list(errno))
+    list->errnum = errno;
   char *end;
   for (char *at = text; at && *at; at = end + (*end == '\n')) {
     long pid = strtol(at, &end, 10);
@@ -55,48 +67,64 @@ static int by_value(const void *left, const void *right) {
   return (a > b) - (a < b);
 }
 
-int mp_cgroup_processes(const mp_cgroup *group, pid_t **pids, size_t *count, mp_error *err) {
-  pid_list list = {0};
-  (void)err;
-  for (size_t i = 0; i < group->dir_count; i++)
-    walk(group->dirs[i].path, collect_pids, &list);
-  if (list.count > 0)
-    qsort(list.items, list.count, sizeof *list.items, by_value);
-  size_t kept = 0;
-  for (size_t i = 0; i < list.count; i++) {
-    if (kept == 0 || list.items[kept - 1] != list.items[i])
-      list.items[kept++] = list.items[i];
+/* Returns 0 or an errno: with a part of the list missing, nobody may be taken for gone. */
+static int list_pids(const mp_cgroup *group, pid_list *list) {
+  *list = (pid_list){0};
+  for (size_t i = 0; i < group->dir_count; i++) {
+    int errnum = walk(group->dirs[i].path, collect_pids, list);
+    list->errnum = list->errnum ? list->errnum : errnum;
   }
-  *pids = list.items;
-  *count = kept;
+  if (list->errnum) {
+    free(mp_steal(list->items));
+    return list->errnum;
+  }
+  if (list->count > 0)
+    qsort(list->items, list->count, sizeof *list->items, by_value);
+  size_t kept = 0;
+  for (size_t i = 0; i < list->count; i++) {
+    if (kept == 0 || list->items[kept - 1] != list->items[i])
+      list->items[kept++] = list->items[i];
+  }
+  list->count = kept;
   return 0;
 }
 
-static bool still_there(const mp_cgroup *group, pid_t pid) {
-  pid_t *pids;
-  size_t count;
-  mp_auto_error mp_error ignored = MP_ERROR_INIT;
-  if (mp_cgroup_processes(group, &pids, &count, &ignored) < 0)
-    return false;
-  bool found = count > 0 && bsearch(&pid, pids, count, sizeof pid, by_value) != NULL;
-  free(pids);
+int mp_cgroup_processes(const mp_cgroup *group, pid_t **pids, size_t *count, mp_error *err) {
+  pid_list list;
+  int errnum = list_pids(group, &list);
+  if (errnum)
+    return mp_error_errno(err, MP_CGROUP, errnum, "could not read the processes of cgroup `%s`",
+                          group->name);
+  *pids = list.items;
+  *count = list.count;
+  return 0;
+}
+
+/* 1 or 0; -1 and errno when that cannot be known. */
+static int still_there(const mp_cgroup *group, pid_t pid) {
+  pid_list list;
+  errno = list_pids(group, &list);
+  if (errno)
+    return -1;
+  bool found =
+      list.count > 0 && bsearch(&pid, list.items, list.count, sizeof pid, by_value) != NULL;
+  free(list.items);
   return found;
 }
 
 /* The pid may have been recycled since it was read, so it is held by a pidfd and looked for again
- * before anything is sent. */
+ * before anything is sent. EINVAL: its process is gone, and others are of its group still. */
 static int signal_one(const mp_cgroup *group, pid_t pid, int number) {
   int fd = (int)syscall(SYS_pidfd_open, pid, 0);
   if (fd < 0)
-    return errno == ESRCH ? 0 : -1;
-  int rc = 0;
-  if (still_there(group, pid) && syscall(SYS_pidfd_send_signal, fd, number, NULL, 0) < 0 &&
-      errno != ESRCH)
-    rc = -1;
+    return errno == ESRCH || errno == EINVAL ? 0 : -1;
+  int rc = still_there(group, pid);
+  if (rc > 0)
+    rc = (int)syscall(SYS_pidfd_send_signal, fd, number, NULL, 0);
   int errnum = errno;
   close(fd);
   errno = errnum;
-  return rc;
+  return rc < 0 && errnum == ESRCH ? 0 : rc;
 }
 
 static int signal_all(const mp_cgroup *group, int number, mp_error *err) {
@@ -201,8 +229,10 @@ static void remove_parents(const mp_cgroup_dir *dir) {
 
 int mp_cgroup_remove(const mp_cgroup *group, mp_error *err) {
   int errnum = 0;
-  for (size_t i = 0; i < group->dir_count; i++)
-    walk(group->dirs[i].path, remove_dir, &errnum);
+  for (size_t i = 0; i < group->dir_count; i++) {
+    int hidden = walk(group->dirs[i].path, remove_dir, &errnum);
+    errnum = errnum ? errnum : hidden;
+  }
   if (errnum != 0)
     return explain_busy(group, errnum, err);
   for (size_t i = 0; i < group->dir_count; i++)

@@ -61,7 +61,8 @@ static bool has_ended(int pidfd) {
   return poll(&polled, 1, 0) == 1;
 }
 
-/* A pidfd of any member that lives, or -1. */
+/* A pidfd of any member that lives; -1 when there is none, or with self->err when that cannot be
+ * known. */
 static int open_member(empty_wait *self) {
   pid_t *pids;
   size_t count;
@@ -71,12 +72,16 @@ static int open_member(empty_wait *self) {
   for (size_t i = 0; i < count && found < 0; i++) {
     found = (int)syscall(SYS_pidfd_open, pids[i], 0);
     self->pid = pids[i];
+    if (found < 0 && errno != ESRCH && errno != EINVAL && self->err.domain == NULL)
+      mp_error_errno(&self->err, "cgroup", errno, "could not watch process %d", (int)pids[i]);
     if (found >= 0 && has_ended(found)) {
       close(found);
       found = -1;
     }
   }
   free(pids);
+  if (found >= 0)
+    mp_error_reset(&self->err);
   return found;
 }
 

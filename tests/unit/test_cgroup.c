@@ -14,6 +14,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -118,6 +120,7 @@ static pid_t in_group(const mp_cgroup *group, int (*body)(void)) {
     fail_msg("%s", err.message);
   pid_t pid = fork();
   if (pid == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves nobody behind */
     for (size_t i = 0; i < count; i++) {
       if (write(fds[i], "0", 1) != 1)
         _exit(100);
@@ -308,6 +311,38 @@ static void waiting_ends_with_the_last_process_or_names_it(void **state) {
   assert_null(self->err.domain);
   status_of(one);
   status_of(two);
+}
+
+static int kill_group(const mp_cgroup *group, mp_error *err) {
+  return mp_cgroup_signal(group, SIGKILL, err);
+}
+
+/* Blindness is no emptiness. */
+static void without_descriptors_nothing_is_taken_for_empty(void **state) {
+  fixture *self = *state;
+  struct rlimit before, none = {.rlim_cur = 0};
+  pid_t *pids;
+  size_t count;
+  create(self, NULL);
+  pid_t pid = sleeper(self->group);
+  getrlimit(RLIMIT_NOFILE, &before);
+  none.rlim_max = before.rlim_max;
+  int (*const calls[])(const mp_cgroup *, mp_error *) = {mp_cgroup_remove, kill_group};
+  for (size_t i = 0; i < 2; i++) {
+    setrlimit(RLIMIT_NOFILE, &none);
+    int rc = calls[i](self->group, &self->err);
+    setrlimit(RLIMIT_NOFILE, &before);
+    assert_int_equal(rc, -1);
+    assert_string_equal(self->err.code, "EMFILE");
+    mp_error_reset(&self->err);
+  }
+  setrlimit(RLIMIT_NOFILE, &none);
+  int rc = mp_cgroup_processes(self->group, &pids, &count, &self->err);
+  setrlimit(RLIMIT_NOFILE, &before);
+  assert_int_equal(rc, -1);
+  mp_error_reset(&self->err);
+  assert_int_equal(mp_cgroup_signal(self->group, SIGKILL, &self->err), 0);
+  assert_int_equal(WTERMSIG(status_of(pid)), SIGKILL);
 }
 
 static void groups_below_are_killed_and_removed_too(void **state) {
@@ -552,6 +587,7 @@ int main(void) {
       TEST(it_knows_its_processes_and_what_they_use),
       TEST(an_occupied_group_is_not_removed_and_says_by_whom),
       TEST(waiting_ends_with_the_last_process_or_names_it),
+      TEST(without_descriptors_nothing_is_taken_for_empty),
       TEST(groups_below_are_killed_and_removed_too),
       TEST(a_frozen_group_can_still_be_killed),
       TEST(groups_are_listed_by_name_and_found_again),
