@@ -7,7 +7,8 @@
 --
 -- Cancelling a task raises a `cancelled` error where it waits. `pcall` and `try` do not swallow it.
 -- `<close>` variables run, may wait, and have 30 seconds for it in which a cancel does not touch
--- them.
+-- them. A `__close` function that waits must not do so in a tail call (`return self:stop()`): Lua
+-- then forgets what it was called for. Write `self:stop()`.
 -- @module moonport.task
 
 local core = require "moonport.core.task"

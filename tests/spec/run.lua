@@ -2,9 +2,17 @@
 --
 --     moonport run tests/spec/run.lua FILE [NAME-PATTERN]
 --
--- Raises, and so exits with 1, when a test failed or when there was none.
+-- Raises, and so exits with 1, when a test failed or when there was none. MP_COLLECTOR
+-- (incremental or generational) has the collector run all the time: what C holds too loosely is
+-- then gone.
 
 local file, pattern = ...
+local collector = os.getenv "MP_COLLECTOR"
+if collector == "incremental" then
+  collectgarbage("incremental", 10, 1000, 4)
+elseif collector == "generational" then
+  collectgarbage("generational", 5, 10)
+end
 local busted = require "busted.core"()
 require "busted"(busted)
 
