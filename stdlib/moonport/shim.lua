@@ -131,16 +131,19 @@ function M.start(options)
     call[#call + 1] = path
   end
   local starter <close> = process.spawn(call)
-  local answer = task.timeout(START_SECONDS, function()
-    starter:write(M.encode(options.spec)):close()
+  local answer, refused = task.timeout(START_SECONDS, function()
+    -- One that refuses the spec does not read it to its end, and says why.
+    local _, why = try(starter.write, starter, M.encode(options.spec))
+    starter:close_stdin()
     local line = starter:read_line()
     starter:wait()
-    return line or ""
+    return line or "", why
   end)
   local pid = answer:match("^ok (%d+)$")
   if pid then return tonumber(pid) end
   local code, message = answer:match("^error (%S+) (.*)$")
-  fail(code or "start", message or "moonport-shim ended without saying why")
+  if message then fail(code, message) end
+  fail("start", "moonport-shim ended without saying why", nil, refused)
 end
 
 -- In the record null stands for what there is none of.

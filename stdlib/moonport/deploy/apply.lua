@@ -151,6 +151,12 @@ local function apply_all(work)
 end
 
 -- A cancel passes every pcall, so it is met on the way out: what was done is undone there.
+local function tell_interrupted(env, work, wanted)
+  local text = ("interrupted; undoing what was done (interrupt again to leave it as it is; "
+    .. "then `%s` goes on)"):format(wanted.command or "moonport deploy")
+  M.tell(env, "notice", work.deployment.name, text)
+end
+
 local function undo_on_cancel(env, work, wanted)
   local name = work.deployment.name
   local guard = { done = false }
@@ -159,9 +165,7 @@ local function undo_on_cancel(env, work, wanted)
       if guard.done then
         return
       end
-      local text = ("interrupted; undoing what was done (interrupt again to leave it as it is; "
-        .. "then `%s` goes on)"):format(wanted.command or "moonport deploy")
-      M.tell(env, "notice", name, text)
+      tell_interrupted(env, work, wanted)
       M.shielded(name, back_out, env, work, wanted, work.ctx._step, why)
     end,
   })
@@ -174,6 +178,9 @@ local function apply_or_undo(env, work, wanted)
   if not ok then
     guard.done = true
     local step, cause = split_step(why)
+    if errors.is(cause, "task", "cancelled") then
+      tell_interrupted(env, work, wanted)
+    end
     error(M.shielded(work.deployment.name, back_out, env, work, wanted, step, cause), 0)
   end
   failpoint.hit("deploy.before_switch", "deploy")
