@@ -47,6 +47,9 @@ local function check(step, change)
   }
 end
 
+-- What a step says of what is wanted, it says of the whole; the rest is a failure of the plan.
+local PASSED_ON = { refused = true, not_found = true }
+
 -- A plan that stumbles over an unknown, and one that tried to act, still say so as a change.
 local function plan_step(job, step)
   if not step.plan then
@@ -56,7 +59,7 @@ local function plan_step(job, step)
   if not ok then
     errors.raise {
       kind = "plan",
-      code = errors.is(changes, "gate") and "refused" or "failed",
+      code = errors.is(changes) and PASSED_ON[changes.code] and changes.code or "failed",
       message = ("the plan of step `%s` failed"):format(step.name),
       cause = changes,
       where = ("%s:%d"):format(step.where.file, step.where.line),

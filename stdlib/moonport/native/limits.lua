@@ -45,6 +45,20 @@ local function warn(ctx, problem)
   ctx:warn("%s%s", problem.message, hint)
 end
 
+-- The same where there can be no group at all.
+local function warn_of_all(ctx, limits, problem)
+  local names = {}
+  for _, name in ipairs { "memory", "cpus", "pids" } do
+    if limits[name] then names[#names + 1] = name end
+  end
+  if #names == 0 then return end
+  warn(ctx, {
+    message = ("the limits on %s do not hold: %s"):format(table.concat(names, ", "),
+      problem.message),
+    hint = problem.hint,
+  })
+end
+
 --- Makes the group and sets the limits. Where there can be none, the service runs without, and the
 -- operator is told of each limit that does not hold.
 -- @tparam context ctx
@@ -55,7 +69,7 @@ function M.make(ctx, intent)
   local group, missing = try(cgroup.create, intent.group, limits, { partial = true })
   if not group then
     if not errors.is(missing, "cgroup") then error(missing, 0) end
-    if next(limits) then warn(ctx, missing) end
+    warn_of_all(ctx, limits, missing)
     return { paths = {}, missing = { missing.message } }
   end
   local messages = {}
