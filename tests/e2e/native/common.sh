@@ -42,10 +42,9 @@ service_dir() { echo "$MOONPORT_STATE/deployments/$1/service"; }
 store_mark() { jq -r '.uuid[0:8]' "$MOONPORT_STATE/store.json"; }
 runtime_dir() { if ((EUID == 0)); then echo "/run/moonport/$(store_mark)"; else echo "$XDG_RUNTIME_DIR/moonport/$(store_mark)"; fi; }
 
-# cgroups [PATTERN]: the directories of this store's control groups, or of those below that match.
-# shellcheck disable=SC2120
+# cgroups PATTERN: the directories of this store's control groups that match; `/*` are those of services.
 cgroups() {
-  find /sys/fs/cgroup -type d -path "*/moonport-$(store_mark)${1-}" 2>/dev/null | sort
+  find /sys/fs/cgroup -type d -path "*/moonport-$(store_mark)$1" 2>/dev/null | sort
 }
 
 # process_ended PID: waits until it has.
@@ -61,7 +60,7 @@ check_nothing_left() {
   done
   check_equal "what is left in the store" "$(cd "$MOONPORT_STATE" && find deployments locks -mindepth 1 ! -name '.*')" ''
   check_equal "what is left in the runtime directory" "$(find "$(runtime_dir)" -mindepth 1 2>/dev/null)" ''
-  check_equal "control groups" "$(cgroups "")" ''
+  check_equal "control groups" "$(cgroups "*")" ''
   check_equal "gc" "$(moonport gc)" 'nothing to remove'
 }
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # moonport killed (SIGKILL) at every boundary of every step: the next command completes or undoes, and
 # nothing is left. tests/spec/engine_spec.lua shows the same of a made-up target; here it is real services.
-# shellcheck disable=SC2016 # in what is matched, backticks are text
+# shellcheck disable=SC2016 # backticks are text in what is matched
 set -euo pipefail
 # shellcheck source=tests/e2e/native/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"

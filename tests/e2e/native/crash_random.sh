@@ -1,6 +1,6 @@
 #!/bin/bash
 # crash_random.sh [ROUNDS]: moonport killed (SIGKILL) at moments that nobody chose, on a service with children.
-# shellcheck disable=SC2016 # in what is matched, backticks are text
+# shellcheck disable=SC2016 # backticks are text in what is matched
 set -euo pipefail
 # shellcheck source=tests/e2e/native/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"

@@ -1,6 +1,6 @@
 #!/bin/bash
 # The supervisor is killed, and what its record names has become somebody else's process.
-# shellcheck disable=SC2016 # in what is matched, backticks are text
+# shellcheck disable=SC2016 # backticks are text in what is matched
 set -euo pipefail
 # shellcheck source=tests/e2e/native/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"

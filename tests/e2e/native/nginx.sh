@@ -1,6 +1,6 @@
 #!/bin/bash
 # Debian's nginx: a service of several processes, followed across the rotation of its log.
-# shellcheck disable=SC2016 # in what is matched, backticks are text
+# shellcheck disable=SC2016 # backticks are text in what is matched
 set -euo pipefail
 # shellcheck source=tests/e2e/native/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"

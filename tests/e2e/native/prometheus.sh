@@ -1,6 +1,6 @@
 #!/bin/bash
 # Debian's prometheus: a program nobody here wrote, with limits, readiness, restarts and a clean end.
-# shellcheck disable=SC2016 # in what is matched, backticks are text
+# shellcheck disable=SC2016 # backticks are text in what is matched
 set -euo pipefail
 # shellcheck source=tests/e2e/native/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
