@@ -127,7 +127,7 @@ unsigned mp_listener_port(const mp_listener *listener);
 int mp_listener_accept(mp_listener *listener, mp_stream_connect_cb cb, void *data, mp_op **op,
                        mp_error *err);
 
-/* Stops listening; removes the Unix socket's file. Accepts NULL. */
+/* Stops listening; removes the Unix socket's file if it is still ours. Accepts NULL. */
 void mp_listener_close(mp_listener *listener);
 
 #endif

@@ -17,7 +17,8 @@ struct mp_listener {
   uv_poll_t poll; /* first: a handle is its listener */
   mp_loop *loop;
   int fd;
-  char *path; /* owned; NULL for TCP */
+  char *path;       /* owned; NULL for TCP */
+  struct stat made; /* the file that it was at first */
   char *text;
   unsigned port;
   mp_op op;
@@ -79,6 +80,8 @@ int mp_stream_listen(mp_loop *loop, const mp_stream_address *address, mp_listene
   self->loop = loop;
   self->fd = fd;
   self->path = mp_strdup(address->path);
+  if (self->path)
+    stat(self->path, &self->made);
   self->text = mp_stream_address_text_(address);
   self->port = bound_port(fd);
   uv_poll_init(&loop->uv, &self->poll, fd);
@@ -159,6 +162,14 @@ int mp_listener_accept(mp_listener *listener, mp_stream_connect_cb cb, void *dat
   return 0;
 }
 
+/* Another may have taken it for a dead one's, and made its own there. */
+static void remove_socket(const mp_listener *self) {
+  struct stat now;
+  if (self->path && lstat(self->path, &now) == 0 && now.st_dev == self->made.st_dev &&
+      now.st_ino == self->made.st_ino)
+    unlink(self->path);
+}
+
 static void listener_closed(uv_handle_t *handle) {
   mp_listener *self = (mp_listener *)handle;
   if (self->cb)
@@ -175,7 +186,6 @@ void mp_listener_close(mp_listener *listener) {
   listener->closing = true;
   if (listener->delayed) /* its turn closes */
     return;
-  if (listener->path)
-    unlink(listener->path);
+  remove_socket(listener);
   uv_close((uv_handle_t *)&listener->poll, listener_closed);
 }

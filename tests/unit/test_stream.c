@@ -282,6 +282,24 @@ static void refused_and_unknown_say_what_was_tried(void **state) {
   assert_string_equal(self->err.code, "ENOENT");
 }
 
+/* Somebody took the first for dead, and listens there now. */
+static void closing_removes_no_socket_of_anothers(void **state) {
+  fixture *self = *state;
+  char dir[] = "/tmp/mp-stream-XXXXXX";
+  assert_non_null(mkdtemp(dir));
+  mp_auto_free char *path = mp_sprintf("%s/socket", dir);
+  const mp_stream_address address = {.path = path};
+  mp_listener *first;
+  assert_int_equal(mp_stream_listen(&self->loop, &address, &first, &self->err), 0);
+  assert_int_equal(unlink(path), 0);
+  assert_int_equal(mp_stream_listen(&self->loop, &address, &self->listener, &self->err), 0);
+  mp_listener_close(first);
+  assert_int_equal(access(path, F_OK), 0);
+  mp_listener_close(mp_steal(self->listener));
+  assert_int_equal(access(path, F_OK), -1);
+  assert_int_equal(rmdir(dir), 0);
+}
+
 /* A listener whose backlog is full answers nobody. */
 static int deaf_socket(unsigned *port, int *filler) {
   struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -348,6 +366,7 @@ int main(void) {
       TEST(closing_answers_a_reader_and_a_writer),
       TEST(a_peer_that_has_gone_is_an_error_and_no_signal),
       TEST(a_unix_socket_is_private_and_goes_with_its_listener),
+      TEST(closing_removes_no_socket_of_anothers),
       TEST(a_path_too_long_for_a_socket_is_refused_with_a_hint),
       TEST(refused_and_unknown_say_what_was_tried),
       TEST(connecting_can_time_out_and_be_cancelled),
