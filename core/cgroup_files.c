@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -41,6 +43,31 @@ int mp_cgroup_write_(const char *dir, const char *file, const char *text) {
   close(fd);
   errno = errnum;
   return put < 0 ? -1 : 0;
+}
+
+void mp_cgroup_write_limit_(const mp_cgroup_dir *dir, mp_cgroup_limit limit, const char *file,
+                            const char *text, mp_cgroup_missing *missing) {
+  if (mp_cgroup_write_(dir->path, file, text) == 0)
+    return;
+  int errnum = errno;
+  mp_error *err = &missing->of[limit];
+  mp_error_errno(err, MP_CGROUP, errnum, "could not write `%s` to `%s/%s`", text, dir->path, file);
+  if (errnum == EBUSY)
+    mp_error_hint(err, "it uses more than that already");
+  if (errnum == ENOENT)
+    mp_error_hint(err, "the kernel was built without this limit");
+}
+
+void mp_cgroup_set_pids_(const mp_cgroup_dir *dir, uint64_t count, mp_cgroup_missing *missing) {
+  char text[24] = "max";
+  if (count > 0)
+    snprintf(text, sizeof text, "%" PRIu64, count);
+  mp_cgroup_write_limit_(dir, MP_CGROUP_PIDS, "pids.max", text, missing);
+}
+
+void mp_cgroup_take_(uint64_t *to, uint64_t value) {
+  if (*to == MP_CGROUP_UNKNOWN)
+    *to = value;
 }
 
 static uint64_t parse_number(const char *text) {

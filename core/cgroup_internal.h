@@ -65,6 +65,18 @@ char *mp_cgroup_read_(const char *dir, const char *file);
 /* Writes in one write(2). Returns 0, or -1 with errno. */
 int mp_cgroup_write_(const char *dir, const char *file, const char *text);
 
+/* Writes a limit; a failure and what it means go to missing->of[limit]. */
+void mp_cgroup_write_limit_(const mp_cgroup_dir *dir, mp_cgroup_limit limit, const char *file,
+                            const char *text, mp_cgroup_missing *missing);
+
+/* The limit on processes, which v1 and v2 have alike. */
+void mp_cgroup_set_pids_(const mp_cgroup_dir *dir, uint64_t count, mp_cgroup_missing *missing);
+
+#define MP_CGROUP_PERIOD 100000 /* microseconds; of processor time, the kernel's default */
+
+/* Fills in a figure that no other directory has told yet. */
+void mp_cgroup_take_(uint64_t *to, uint64_t value);
+
 /* A file that holds one number; "max" and failure are MP_CGROUP_UNKNOWN. */
 uint64_t mp_cgroup_read_number_(const char *dir, const char *file);
 

@@ -5,21 +5,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define PERIOD 100000 /* microseconds, the kernel's default */
-
-static void write_limit(const mp_cgroup_dir *dir, mp_cgroup_limit limit, const char *file,
-                        const char *text, mp_cgroup_missing *missing) {
-  if (mp_cgroup_write_(dir->path, file, text) == 0)
-    return;
-  int errnum = errno;
-  mp_error *err = &missing->of[limit];
-  mp_error_errno(err, MP_CGROUP, errnum, "could not write `%s` to `%s/%s`", text, dir->path, file);
-  if (errnum == EBUSY)
-    mp_error_hint(err, "it uses more than that already");
-  if (errnum == ENOENT)
-    mp_error_hint(err, "the kernel was built without this limit");
-}
-
 /* The limit with swap may never be the lower one, so it is out of the way while the other moves.
  * Without swap accounting its file does not exist, and there is nothing to keep in. */
 static void set_memory(const mp_cgroup_dir *dir, uint64_t bytes, mp_cgroup_missing *missing) {
@@ -27,24 +12,17 @@ static void set_memory(const mp_cgroup_dir *dir, uint64_t bytes, mp_cgroup_missi
   if (bytes > 0)
     snprintf(text, sizeof text, "%" PRIu64, bytes);
   mp_cgroup_write_(dir->path, "memory.memsw.limit_in_bytes", "-1");
-  write_limit(dir, MP_CGROUP_MEMORY, "memory.limit_in_bytes", text, missing);
+  mp_cgroup_write_limit_(dir, MP_CGROUP_MEMORY, "memory.limit_in_bytes", text, missing);
   if (bytes > 0 && mp_cgroup_write_(dir->path, "memory.memsw.limit_in_bytes", text) < 0 &&
       errno != ENOENT && errno != EOPNOTSUPP)
-    write_limit(dir, MP_CGROUP_MEMORY, "memory.memsw.limit_in_bytes", text, missing);
+    mp_cgroup_write_limit_(dir, MP_CGROUP_MEMORY, "memory.memsw.limit_in_bytes", text, missing);
 }
 
 static void set_cpu(const mp_cgroup_dir *dir, double cpus, mp_cgroup_missing *missing) {
   char text[24] = "-1";
   if (cpus > 0)
-    snprintf(text, sizeof text, "%.0f", cpus * PERIOD);
-  write_limit(dir, MP_CGROUP_CPU, "cpu.cfs_quota_us", text, missing);
-}
-
-static void set_pids(const mp_cgroup_dir *dir, uint64_t count, mp_cgroup_missing *missing) {
-  char text[24] = "max";
-  if (count > 0)
-    snprintf(text, sizeof text, "%" PRIu64, count);
-  write_limit(dir, MP_CGROUP_PIDS, "pids.max", text, missing);
+    snprintf(text, sizeof text, "%.0f", cpus * MP_CGROUP_PERIOD);
+  mp_cgroup_write_limit_(dir, MP_CGROUP_CPU, "cpu.cfs_quota_us", text, missing);
 }
 
 void mp_cgroup_v1_set_(const mp_cgroup_dir *dir, const mp_cgroup_limits *limits,
@@ -54,20 +32,15 @@ void mp_cgroup_v1_set_(const mp_cgroup_dir *dir, const mp_cgroup_limits *limits,
   if (dir->controllers & 1U << MP_CGROUP_CPU)
     set_cpu(dir, limits->cpus, missing);
   if (dir->controllers & 1U << MP_CGROUP_PIDS)
-    set_pids(dir, limits->pids, missing);
-}
-
-static void take(uint64_t *to, uint64_t value) {
-  if (*to == MP_CGROUP_UNKNOWN)
-    *to = value;
+    mp_cgroup_set_pids_(dir, limits->pids, missing);
 }
 
 void mp_cgroup_v1_read_(const char *path, mp_cgroup_usage *usage) {
-  take(&usage->memory, mp_cgroup_read_number_(path, "memory.usage_in_bytes"));
-  take(&usage->memory_peak, mp_cgroup_read_number_(path, "memory.max_usage_in_bytes"));
-  take(&usage->oom_kills, mp_cgroup_read_key_(path, "memory.oom_control", "oom_kill"));
-  take(&usage->pids, mp_cgroup_read_number_(path, "pids.current"));
+  mp_cgroup_take_(&usage->memory, mp_cgroup_read_number_(path, "memory.usage_in_bytes"));
+  mp_cgroup_take_(&usage->memory_peak, mp_cgroup_read_number_(path, "memory.max_usage_in_bytes"));
+  mp_cgroup_take_(&usage->oom_kills, mp_cgroup_read_key_(path, "memory.oom_control", "oom_kill"));
+  mp_cgroup_take_(&usage->pids, mp_cgroup_read_number_(path, "pids.current"));
   uint64_t nanoseconds = mp_cgroup_read_number_(path, "cpuacct.usage");
   if (nanoseconds != MP_CGROUP_UNKNOWN)
-    take(&usage->cpu_usec, nanoseconds / 1000);
+    mp_cgroup_take_(&usage->cpu_usec, nanoseconds / 1000);
 }

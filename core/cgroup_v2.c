@@ -7,38 +7,23 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PERIOD 100000 /* microseconds, the kernel's default */
-
-static void write_limit(const mp_cgroup_dir *dir, mp_cgroup_limit limit, const char *file,
-                        const char *text, mp_cgroup_missing *missing) {
-  if (mp_cgroup_write_(dir->path, file, text) < 0)
-    mp_error_errno(&missing->of[limit], MP_CGROUP, errno, "could not write `%s` to `%s/%s`", text,
-                   dir->path, file);
-}
-
 static void set_memory(const mp_cgroup_dir *dir, uint64_t bytes, mp_cgroup_missing *missing) {
   char text[24] = "max";
   if (bytes > 0)
     snprintf(text, sizeof text, "%" PRIu64, bytes);
-  write_limit(dir, MP_CGROUP_MEMORY, "memory.max", text, missing);
+  mp_cgroup_write_limit_(dir, MP_CGROUP_MEMORY, "memory.max", text, missing);
   /* v2 counts swap by itself; with none allowed, the limit holds for both together. */
   if (mp_cgroup_write_(dir->path, "memory.swap.max", bytes > 0 ? "0" : "max") < 0 &&
       errno != ENOENT)
-    write_limit(dir, MP_CGROUP_MEMORY, "memory.swap.max", bytes > 0 ? "0" : "max", missing);
+    mp_cgroup_write_limit_(dir, MP_CGROUP_MEMORY, "memory.swap.max", bytes > 0 ? "0" : "max",
+                           missing);
 }
 
 static void set_cpu(const mp_cgroup_dir *dir, double cpus, mp_cgroup_missing *missing) {
   char text[48] = "max";
   if (cpus > 0)
-    snprintf(text, sizeof text, "%.0f %d", cpus * PERIOD, PERIOD);
-  write_limit(dir, MP_CGROUP_CPU, "cpu.max", text, missing);
-}
-
-static void set_pids(const mp_cgroup_dir *dir, uint64_t count, mp_cgroup_missing *missing) {
-  char text[24] = "max";
-  if (count > 0)
-    snprintf(text, sizeof text, "%" PRIu64, count);
-  write_limit(dir, MP_CGROUP_PIDS, "pids.max", text, missing);
+    snprintf(text, sizeof text, "%.0f %d", cpus * MP_CGROUP_PERIOD, MP_CGROUP_PERIOD);
+  mp_cgroup_write_limit_(dir, MP_CGROUP_CPU, "cpu.max", text, missing);
 }
 
 void mp_cgroup_v2_set_(const mp_cgroup_dir *dir, const mp_cgroup_limits *limits,
@@ -48,7 +33,7 @@ void mp_cgroup_v2_set_(const mp_cgroup_dir *dir, const mp_cgroup_limits *limits,
   if (dir->controllers & 1U << MP_CGROUP_CPU)
     set_cpu(dir, limits->cpus, missing);
   if (dir->controllers & 1U << MP_CGROUP_PIDS)
-    set_pids(dir, limits->pids, missing);
+    mp_cgroup_set_pids_(dir, limits->pids, missing);
 }
 
 static void explain_absent(const char *base, const char *name, mp_error *err) {
@@ -107,15 +92,10 @@ void mp_cgroup_v2_enable_(mp_cgroup_dir *dir, mp_cgroup_missing *reasons) {
   }
 }
 
-static void take(uint64_t *to, uint64_t value) {
-  if (*to == MP_CGROUP_UNKNOWN)
-    *to = value;
-}
-
 void mp_cgroup_v2_read_(const char *path, mp_cgroup_usage *usage) {
-  take(&usage->memory, mp_cgroup_read_number_(path, "memory.current"));
-  take(&usage->memory_peak, mp_cgroup_read_number_(path, "memory.peak"));
-  take(&usage->oom_kills, mp_cgroup_read_key_(path, "memory.events", "oom_kill"));
-  take(&usage->pids, mp_cgroup_read_number_(path, "pids.current"));
-  take(&usage->cpu_usec, mp_cgroup_read_key_(path, "cpu.stat", "usage_usec"));
+  mp_cgroup_take_(&usage->memory, mp_cgroup_read_number_(path, "memory.current"));
+  mp_cgroup_take_(&usage->memory_peak, mp_cgroup_read_number_(path, "memory.peak"));
+  mp_cgroup_take_(&usage->oom_kills, mp_cgroup_read_key_(path, "memory.events", "oom_kill"));
+  mp_cgroup_take_(&usage->pids, mp_cgroup_read_number_(path, "pids.current"));
+  mp_cgroup_take_(&usage->cpu_usec, mp_cgroup_read_key_(path, "cpu.stat", "usage_usec"));
 }
