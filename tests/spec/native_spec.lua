@@ -84,6 +84,14 @@ describe("the native target", function()
     assert.equal("running", deployed:status().state)
   end)
 
+  it("is not restored where it had ended by itself", function()
+    run { command = { "true" } }
+    local deployed = service.open(env, "sleeper")
+    deployed:wait("exited", { timeout = 10 })
+    assert.is_false(deployed:restore())
+    assert.equal("exited", deployed:status().state)
+  end)
+
   it("keeps the output of a registration and does not register twice", function()
     local output = dir .. "/registration.json"
     local fields = {

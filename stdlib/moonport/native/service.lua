@@ -325,12 +325,18 @@ function M.stop_running(ctx, options)
   M.stop(ctx, ctx.intents.service, nil, options)
 end
 
---- After a reboot: starts the service again.
+-- What ran until the machine went down, or until its supervisor died. A service that had ended by
+-- itself, and that its policy did not start again, had ended for good.
+local function was_running(ctx)
+  local record = shim.find(ctx.intents.service)
+  return not record or record.state == "lost" or record["end"] == "terminated"
+end
+
+--- After a reboot: starts the service again if it ran until then.
 -- @tparam context ctx
 -- @treturn boolean true when something was done
 function M.restore(ctx)
-  local state = M.status(ctx).state
-  if state == "running" or state == "restarting" or state == "completed" then return false end
+  if not was_running(ctx) then return false end
   M.restart_ended(ctx)
   return true
 end
