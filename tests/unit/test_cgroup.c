@@ -277,8 +277,9 @@ static void it_knows_its_processes_and_what_they_use(void **state) {
   mp_cgroup_read_usage(self->group, &usage);
   if (machine_has("pids"))
     assert_int_equal(usage.pids, 2);
+  /* How much it is cannot be told: the kernel charges in batches, and small sleepers little. */
   if (machine_has("memory"))
-    assert_true(usage.memory > 0 && usage.memory != MP_CGROUP_UNKNOWN);
+    assert_true(usage.memory != MP_CGROUP_UNKNOWN);
   assert_int_equal(mp_cgroup_signal(self->group, SIGTERM, &self->err), 0);
   assert_int_equal(WTERMSIG(status_of(one)), SIGTERM);
   assert_int_equal(WTERMSIG(status_of(two)), SIGTERM);
