@@ -50,18 +50,19 @@ static ssize_t copy_some(copy *self, off_t at, size_t len) {
   return read_and_write(self, at, len);
 }
 
-/* Copies [at, end); a file that has shrunk ends early. */
-static int copy_range(copy *self, off_t at, off_t end) {
-  while (at < end) {
+/* Copies [at, end). A file that has shrunk, or never had as much as it says (such as those in
+ * /sys), ends early: *end becomes where. */
+static int copy_range(copy *self, off_t at, off_t *end) {
+  while (at < *end) {
     if (fs_stopped(self->stop, self->err))
       return -1;
-    ssize_t done = copy_some(self, at, (size_t)(end - at));
+    ssize_t done = copy_some(self, at, (size_t)(*end - at));
     if (done < 0 && errno == EINTR)
       continue;
     if (done < 0)
       return fail(self);
     if (done == 0)
-      return 0;
+      *end = at;
     at += done;
     self->bytes += (uint64_t)done;
   }
@@ -79,17 +80,21 @@ static int copy_data(copy *self, off_t size) {
       data = at;
       end = size;
     }
-    if (copy_range(self, data, end) < 0)
+    off_t copied = end;
+    if (copy_range(self, data, &copied) < 0)
       return -1;
-    at = end;
+    if (copied < end)
+      size = copied;
+    at = copied;
   }
   return ftruncate(self->out, size) < 0 ? fail(self) : 0;
 }
 
 /* Files of the kernel's have a size of 0 and content nonetheless. */
 static int copy_to_end(copy *self) {
+  off_t end = INT64_MAX;
   self->by_hand = true;
-  return copy_range(self, 0, INT64_MAX);
+  return copy_range(self, 0, &end);
 }
 
 static int fill(copy *self, off_t size, mp_fs_copied *result) {
