@@ -5,6 +5,9 @@ local errors = require "moonport.errors"
 
 local M = {}
 
+-- Each is evaluated in a process of its own.
+local LOADED_AT_ONCE = 8
+
 --- Adds `-o` for a listing.
 -- @tparam Parser parser
 function M.output(parser)
@@ -129,11 +132,9 @@ end
 function M.load_manifests(args, env)
   local flags = { target = args.target }
   for _, assignment in ipairs(args.set) do set_field(flags, assignment) end
-  local list = {}
-  for index, path in ipairs(args.manifest) do
-    list[index] = M.load_manifest(path, { site = env.site, flags = flags })
-  end
-  return list
+  return require("moonport.task").map(args.manifest, LOADED_AT_ONCE, function(path)
+    return M.load_manifest(path, { site = env.site, flags = flags })
+  end)
 end
 
 return M
