@@ -84,6 +84,20 @@ describe("the native target", function()
     assert.equal("running", deployed:status().state)
   end)
 
+  it("leaves no group of supervisors where a site has removed the limits", function()
+    fs.mkdirs(dir .. "/site/recipes/targets", "0700")
+    fs.write(dir .. "/site/recipes/targets/native.lua",
+      'local base = recipe.shipped "targets.native"\nbase:remove "limits"\nreturn base\n')
+    env.site = site.open { dir = dir .. "/site" }
+    run {}
+    local deployed = service.open(env, "sleeper")
+    deployed:stop()
+    deployed:start()
+    deployed:remove()
+    local cgroup = require "moonport.cgroup"
+    assert.is_nil(cgroup.open(cgroup.parent(env.state.uuid) .. "-supervisors"))
+  end)
+
   it("is not restored where it had ended by itself", function()
     run { command = { "true" } }
     local deployed = service.open(env, "sleeper")

@@ -115,7 +115,8 @@ function M.start(ctx, intent)
   fs.mkdirs(ctx:runtime_path(), PRIVATE)
   local pid = shim.start {
     dir = intent.dir, socket = intent.socket, spec = spec(ctx, intent),
-    cgroups = limits.supervisors(ctx),
+    -- A site may have removed the step, which would also see to the end of this group.
+    cgroups = ctx.intents.limits and limits.supervisors(ctx),
   }
   return { pid = pid }
 end
@@ -313,7 +314,7 @@ function M.restart_ended(ctx)
   local intent = ctx.intents.service
   local record = shim.state(intent.dir)
   if record and record.id == intent.id and not shim.has_ended(record) then return end
-  ctx.results.limits = limits.make(ctx, ctx.intents.limits)
+  if ctx.intents.limits then ctx.results.limits = limits.make(ctx, ctx.intents.limits) end
   M.start(ctx, intent)
   M.wait_until_ready(ctx)
 end
