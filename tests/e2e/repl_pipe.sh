@@ -81,7 +81,7 @@ check_equal "the exit code" "$code" 5
 
 it "can be interrupted"
 mkfifo input
-"$MOONPORT" repl <input >out 2>err &
+env --default-signal=INT "$MOONPORT" repl <input >out 2>err &
 pid=$!
 exec 7>input
 echo 'print("started") task.sleep(60)' >&7
