@@ -34,9 +34,9 @@ function M.plan(ctx)
     local shown = name == "memory" and value and units.format_size(value) or value
     if value then parts[#parts + 1] = ("%s %s"):format(name, shown) end
   end
-  local what = "control group " .. M.allocate(ctx).group
-  local to = #parts > 0 and table.concat(parts, ", ") or nil
-  return { { action = "create", what = what, to = to } }
+  -- Its name says nothing to people, and is chosen only when it is made.
+  local to = #parts > 0 and table.concat(parts, ", ") or "no limits"
+  return { { action = "create", what = "control group", to = to } }
 end
 
 -- A limit that was asked for and cannot be had is never passed over in silence.
