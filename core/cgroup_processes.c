@@ -128,8 +128,8 @@ static int signal_one(const mp_cgroup *group, pid_t pid, int number) {
 }
 
 static int signal_all(const mp_cgroup *group, int number, mp_error *err) {
-  pid_t *pids;
-  size_t count;
+  pid_t *pids = NULL;
+  size_t count = 0;
   int rc = 0;
   if (mp_cgroup_processes(group, &pids, &count, err) < 0)
     return -1;
@@ -198,8 +198,8 @@ static void remove_dir(const char *path, void *data) {
 }
 
 static int explain_busy(const mp_cgroup *group, int errnum, mp_error *err) {
-  pid_t *pids;
-  size_t count;
+  pid_t *pids = NULL;
+  size_t count = 0;
   mp_auto_buf mp_buf text = MP_BUF_INIT;
   if (mp_cgroup_processes(group, &pids, &count, err) < 0)
     return -1;

@@ -80,7 +80,7 @@ mp_fiber *mp_fiber_new(void (*fn)(void *data), void *data, mp_error *err) {
 bool mp_fiber_resume(mp_fiber *self) {
   if (self->ended)
     return false;
-  void *kept;
+  void *kept = NULL;
   leaving(&kept, self->stack, STACK_SIZE);
   swapcontext(&self->outside, &self->inside);
   arrived(kept, NULL, NULL);
@@ -88,7 +88,7 @@ bool mp_fiber_resume(mp_fiber *self) {
 }
 
 void mp_fiber_pause(mp_fiber *self) {
-  void *kept;
+  void *kept = NULL;
   leaving(&kept, self->outside_stack, self->outside_size);
   swapcontext(&self->inside, &self->outside);
   arrived(kept, &self->outside_stack, &self->outside_size);

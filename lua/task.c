@@ -412,7 +412,7 @@ static int wait_gc(lua_State *L) {
 void *mp_wait_new(lua_State *L, size_t size, const char *what, mp_wait_finish finish) {
   mp_task *task = mp_task_current(L);
   lua_State *unyieldable = task ? find_unyieldable(L, task) : L;
-  if (unyieldable) {
+  if (task == NULL || unyieldable) {
     raise_cannot_wait(L, unyieldable, what);
     return NULL;
   }
