@@ -20,7 +20,7 @@
 --
 -- @module moonport.recipe
 local definition = require "moonport.recipe.definition"
-local library = require "moonport.recipe.library"
+local catalog = require "moonport.recipe.catalog"
 
 local M = {}
 
@@ -63,19 +63,19 @@ M.STEP_FIELDS = definition.STEP_FIELDS
 
 --- Loads a recipe: the site's where there is one, else the shipped one.
 -- @tparam string name such as `targets.native`
--- @tparam ?table options `site` (of `moonport.site`), or `library` (see `moonport.recipe.library`)
+-- @tparam ?table options `site` (of `moonport.site`), or `catalog` (see `moonport.recipe.catalog`)
 -- @treturn recipe; its `files` lists every file that took part: {role, name, file, text}
 -- @raise {kind = "recipe", code = "not_found" | "broken" | "invalid"}
 function M.load(name, options)
   options = options or {}
-  return library.load(options.library or library.live(options.site), name)
+  return catalog.load(options.catalog or catalog.live(options.site), name)
 end
 
 --- Loads the shipped recipe, whatever the site has; each call gives one of its own to change.
 -- @tparam string name
 -- @treturn recipe
 function M.shipped(name)
-  return library.load_shipped(library.live(), name)
+  return catalog.load_shipped(catalog.live(), name)
 end
 
 --- Lists the recipes there are.
@@ -83,7 +83,7 @@ end
 -- @treturn table list of {name, summary, from, file, error}; `from` is "shipped", "site" or "site
 -- over shipped"
 function M.list(site)
-  return library.list(library.live(site))
+  return catalog.list(catalog.live(site))
 end
 
 --- Tells where each step of a recipe comes from.
@@ -98,7 +98,7 @@ M.show = definition.show
 -- @treturn string the new file
 -- @raise {kind = "recipe", code = "refused"} when there is one already
 function M.eject(name, site)
-  return library.eject(name, site)
+  return catalog.eject(name, site)
 end
 
 return M

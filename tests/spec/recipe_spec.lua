@@ -1,6 +1,6 @@
 local errors = require "moonport.errors"
 local fs = require "moonport.fs"
-local library = require "moonport.recipe.library"
+local catalog = require "moonport.recipe.catalog"
 local recipe = require "moonport.recipe"
 
 local function holds(text, part)
@@ -34,8 +34,8 @@ local function three()
   }
 end
 
--- A library of texts: { ["shipped:a.b"] = text, ["site:a.b"] = text }.
-local function library_of(texts)
+-- A catalog of texts: { ["shipped:a.b"] = text, ["site:a.b"] = text }.
+local function catalog_of(texts)
   local lib = {}
   function lib.source(_, role, name)
     local text = texts[role .. ":" .. name]
@@ -179,18 +179,18 @@ return recipe.define {
 
 describe("loading", function()
   it("prefers the site's recipe, which can start from the shipped one", function()
-    local lib = library_of {
+    local lib = catalog_of {
       ["shipped:targets.fake"] = SHIPPED,
       ["site:targets.fake"] = [[
         return recipe.shipped("targets.fake"):remove("b")]],
     }
-    local loaded = library.load(lib, "targets.fake")
+    local loaded = catalog.load(lib, "targets.fake")
     assert.equal("a", names(loaded))
     assert.same({ "site", "shipped" }, { loaded.files[1].role, loaded.files[2].role })
     assert.equal("site/targets/fake.lua", recipe.show(loaded)[2].removed.file)
     assert.equal("shipped/targets/fake.lua", recipe.show(loaded)[1].file)
     assert.equal(5, recipe.show(loaded)[1].line)
-    assert.equal("a b", names(library.load_shipped(lib, "targets.fake")))
+    assert.equal("a b", names(catalog.load_shipped(lib, "targets.fake")))
   end)
 
   it("tells files that do not load by name and line", function()
@@ -201,7 +201,7 @@ describe("loading", function()
       ["return recipe.define { name = 'y' }"] = "defines `y`, not `x`",
       ["x = 1"] = "sets the global `x`",
     } do
-      local failure = refusal(library.load, library_of { ["site:x"] = text }, "x")
+      local failure = refusal(catalog.load, catalog_of { ["site:x"] = text }, "x")
       assert.equal("recipe", failure.kind)
       holds(failure.message, part)
     end
@@ -209,32 +209,32 @@ describe("loading", function()
 
   it("declares and cannot act", function()
     local text = "os.remove('/nonexistent/x') return recipe.define { name = 'x' }"
-    local failure = refusal(library.load, library_of { ["shipped:x"] = text }, "x")
+    local failure = refusal(catalog.load, catalog_of { ["shipped:x"] = text }, "x")
     assert.equal("broken", failure.code)
     assert.is_true(errors.is(failure.cause, "gate", "refused"))
   end)
 
   it("of an unknown recipe names the nearest", function()
-    local lib = library_of { ["shipped:targets.fake"] = SHIPPED }
-    local failure = refusal(library.load, lib, "targets.fale")
+    local lib = catalog_of { ["shipped:targets.fake"] = SHIPPED }
+    local failure = refusal(catalog.load, lib, "targets.fale")
     assert.equal("not_found", failure.code)
     assert.equal("did you mean `targets.fake`?", failure.hint)
   end)
 
   it("never leads out of the recipes' directory", function()
     for _, name in ipairs { "..", "a..b", "../x", "a/b", "", ".a", "a.", "A", "a\0" } do
-      assert.equal("usage", refusal(library.load, library_of {}, name).code, name)
+      assert.equal("usage", refusal(catalog.load, catalog_of {}, name).code, name)
     end
   end)
 
   it("gives each caller a recipe of its own", function()
-    local lib = library_of { ["shipped:targets.fake"] = SHIPPED }
-    library.load(lib, "targets.fake"):remove "a"
-    assert.equal("a b", names(library.load(lib, "targets.fake")))
+    local lib = catalog_of { ["shipped:targets.fake"] = SHIPPED }
+    catalog.load(lib, "targets.fake"):remove "a"
+    assert.equal("a b", names(catalog.load(lib, "targets.fake")))
   end)
 
   it("lists recipes with where they come from, broken ones too", function()
-    local rows = library.list(library_of {
+    local rows = catalog.list(catalog_of {
       ["shipped:targets.fake"] = SHIPPED,
       ["site:targets.fake"] = "return recipe.shipped 'targets.fake'",
       ["site:own"] = "oops",

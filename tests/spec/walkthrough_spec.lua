@@ -43,18 +43,18 @@ local function free_port()
 end
 
 local function prepare(top, node_port)
-  for _, name in ipairs { "work", "state", "site", "home" } do fs.mkdirs(top .. "/" .. name) end
+  for _, name in ipairs { "srv", "state", "site", "home" } do fs.mkdirs(top .. "/" .. name) end
   fs.chmod(top .. "/state", "0700")
-  local keystore = top .. "/work/keystore"
-  fs.copy(SQUARING, top .. "/work/incredible-squaring")
+  local keystore = top .. "/srv/keystore"
+  fs.copy(SQUARING, top .. "/srv/incredible-squaring")
   fs.mkdirs(keystore, "0700")
   local nobody = sys.user "nobody"
   fs.chown(keystore, nobody.uid, nobody.gid)
   return document.session {
-    dir = top .. "/work",
+    dir = top .. "/srv",
     env = { MOONPORT_STATE = top .. "/state", MOONPORT_SITE = top .. "/site" },
     names = {
-      { "/srv/squaring", top .. "/work" },
+      { "/srv/squaring", top .. "/srv" },
       { "/var/lib/moonport", top .. "/state" },
       { "/etc/moonport", top .. "/site" },
       { "8545", tostring(node_port) },

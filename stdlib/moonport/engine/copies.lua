@@ -8,7 +8,7 @@ local crypto = require "moonport.crypto"
 local errors = require "moonport.errors"
 local fs = require "moonport.fs"
 local hooks = require "moonport.site.hooks"
-local library = require "moonport.recipe.library"
+local catalog = require "moonport.recipe.catalog"
 
 local M = {}
 
@@ -64,7 +64,7 @@ end
 -- @treturn recipe
 -- @raise {kind = "recipe"}, {kind = "fs"} when it no longer loads
 function M.recipe(dir, revision)
-  return library.load(library.copies(revision.files, reader(dir)), revision.recipe)
+  return catalog.load(catalog.copies(revision.files, reader(dir)), revision.recipe)
 end
 
 --- Loads a revision's hooks from the copies.

@@ -9,7 +9,7 @@
 --
 -- @module moonport.site.config
 local errors = require "moonport.errors"
-local library = require "moonport.recipe.library"
+local catalog = require "moonport.recipe.catalog"
 local locate = require "moonport.manifest.locate"
 local manifest = require "moonport.manifest"
 local schema = require "moonport.schema"
@@ -60,7 +60,7 @@ local function evaluate(text, file)
   for _, name in ipairs { "string", "table", "tonumber", "tostring", "type", "utf8" } do
     env[name] = _G[name]
   end
-  local ok, value = pcall(library.run, text, file, env)
+  local ok, value = pcall(catalog.run, text, file, env)
   if ok and type(value) == "table" then
     return value
   end

@@ -11,7 +11,7 @@
 --
 -- @module moonport.site.hooks
 local errors = require "moonport.errors"
-local library = require "moonport.recipe.library"
+local catalog = require "moonport.recipe.catalog"
 local nearest = require "moonport.nearest"
 
 local M = {}
@@ -75,7 +75,7 @@ function M.load(text, file)
   if not text then
     return hooks
   end
-  local env = library.environment { library = library.live(), files = {} }
+  local env = catalog.environment { catalog = catalog.live(), files = {} }
   local own = setmetatable({ on = register(hooks) }, {
     __index = env,
     __newindex = function(_, key)
@@ -87,7 +87,7 @@ function M.load(text, file)
       }
     end,
   })
-  local ok, why = pcall(library.run, text, file, own)
+  local ok, why = pcall(catalog.run, text, file, own)
   if not ok then
     if errors.is(why, "site") then
       error(why, 0)

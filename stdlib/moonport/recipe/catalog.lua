@@ -1,11 +1,11 @@
 --- Where recipe files come from, and how they are run.
 --
--- A library answers one question: the text of a file by role ("site" or "shipped") and name. The
--- live library reads the site's directory and what is embedded in moonport; a deployment's library
+-- A catalog answers one question: the text of a file by role ("site" or "shipped") and name. The
+-- live catalog reads the site's directory and what is embedded in moonport; a deployment's catalog
 -- reads the copies that were kept when it was deployed, so that undo finds its steps after the
 -- recipes have changed.
 --
--- @module moonport.recipe.library
+-- @module moonport.recipe.catalog
 local definition = require "moonport.recipe.definition"
 local errors = require "moonport.errors"
 local loader = require "moonport.loader"
@@ -68,7 +68,7 @@ function Live:names(role)
   return self.site and self.site:recipe_names() or {}
 end
 
---- The library of what is installed now.
+--- The catalog of what is installed now.
 -- @tparam ?site site
 function M.live(site)
   return setmetatable({ site = site }, Live)
@@ -93,7 +93,7 @@ function Copies:names(role)
   return names
 end
 
---- A library of kept copies.
+--- A catalog of kept copies.
 -- @tparam table files list of {role, name, file, ...}
 -- @tparam function read function(file) -> text
 function M.copies(files, read)
@@ -117,7 +117,7 @@ end
 local function environment(loading)
   local recipe = setmetatable({
     shipped = function(name)
-      return M.load_shipped(loading.library, name, loading)
+      return M.load_shipped(loading.catalog, name, loading)
     end,
   }, { __index = require "moonport.recipe" })
   local own = { recipe = recipe }
@@ -190,24 +190,24 @@ local function run_file(loading, role, name, text, file)
   return recipe
 end
 
-local function not_found(library, name)
-  local names = library:names "shipped"
-  local own = library:names "site"
+local function not_found(catalog, name)
+  local names = catalog:names "shipped"
+  local own = catalog:names "site"
   table.move(own, 1, #own, #names + 1, names)
   refuse("not_found", ("there is no recipe `%s`"):format(name), nearest.hint(name, names))
 end
 
 --- Loads the shipped recipe of a name.
--- @tparam table library
+-- @tparam table catalog
 -- @tparam string name
--- @tparam ?table loading {library, files}: an ongoing loading that this is part of
+-- @tparam ?table loading {catalog, files}: an ongoing loading that this is part of
 -- @treturn recipe
-function M.load_shipped(library, name, loading)
+function M.load_shipped(catalog, name, loading)
   M.check_name(name)
-  loading = loading or { library = library, files = {} }
-  local text, file = library:source("shipped", name)
+  loading = loading or { catalog = catalog, files = {} }
+  local text, file = catalog:source("shipped", name)
   if not text then
-    not_found(library, name)
+    not_found(catalog, name)
   end
   local recipe = run_file(loading, "shipped", name, text, file)
   recipe.files = loading.files
@@ -215,24 +215,24 @@ function M.load_shipped(library, name, loading)
 end
 
 --- Loads a recipe: the site's where there is one, else the shipped one.
--- @tparam table library
+-- @tparam table catalog
 -- @tparam string name
 -- @treturn recipe
-function M.load(library, name)
+function M.load(catalog, name)
   M.check_name(name)
-  local text, file = library:source("site", name)
+  local text, file = catalog:source("site", name)
   if not text then
-    return M.load_shipped(library, name)
+    return M.load_shipped(catalog, name)
   end
-  local loading = { library = library, files = {} }
+  local loading = { catalog = catalog, files = {} }
   local recipe = run_file(loading, "site", name, text, file)
   recipe.files = loading.files
   return recipe
 end
 
-local function summarize(library, name, from)
+local function summarize(catalog, name, from)
   local row = { name = name, from = from }
-  local ok, recipe = pcall(M.load, library, name)
+  local ok, recipe = pcall(M.load, catalog, name)
   if ok then
     row.summary, row.file, row.line = recipe.summary or "", recipe.where.file, recipe.where.line
   else
@@ -242,17 +242,17 @@ local function summarize(library, name, from)
 end
 
 --- See `moonport.recipe.list`.
-function M.list(library)
+function M.list(catalog)
   local from = {}
-  for _, name in ipairs(library:names "shipped") do
+  for _, name in ipairs(catalog:names "shipped") do
     from[name] = "shipped"
   end
-  for _, name in ipairs(library:names "site") do
+  for _, name in ipairs(catalog:names "site") do
     from[name] = from[name] and "site over shipped" or "site"
   end
   local rows = {}
   for name, origin in pairs(from) do
-    rows[#rows + 1] = summarize(library, name, origin)
+    rows[#rows + 1] = summarize(catalog, name, origin)
   end
   table.sort(rows, function(a, b)
     return a.name < b.name
