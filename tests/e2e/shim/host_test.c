@@ -313,14 +313,14 @@ static void exec_ends_with_its_parent(void **state) {
   if (parent == 0) {
     char own[16];
     snprintf(own, sizeof own, "%d", (int)getpid());
-    pid_t pid = fork();
-    if (pid == 0) {
+    if (fork() == 0) {
+      pid_t self = getpid(); /* written here, so that it comes before the command's newline */
       dup2(alive[1], 1);
+      (void)!write(1, &self, sizeof self);
       execl(shim_binary, shim_binary, "exec", "--pdeathsig", "KILL", "--parent", own, "--",
             "/bin/sh", "-c", "echo; exec sleep 1000", NULL);
       _exit(99);
     }
-    (void)!write(alive[1], &pid, sizeof pid);
     pause();
   }
   close(alive[1]);
