@@ -8,6 +8,7 @@
 #include "bind_net.h"
 
 #include "bind_stream.h"
+#include "core/local_address.h"
 #include "core/mem.h"
 #include "errors.h"
 #include "gate.h"
@@ -79,13 +80,23 @@ static void connect_done(void *data, mp_stream *stream, const mp_error *err) {
   mp_wait_done(&self->wait);
 }
 
+/* A Unix socket has no address to tell. */
+static int probe_finish(lua_State *L, connect_wait *self) {
+  mp_auto_error mp_error err = MP_ERROR_INIT;
+  char address[MP_ADDRESS_TEXT];
+  lua_pushboolean(L, true);
+  if (mp_local_address_of(mp_stream_fd(self->stream), address, &err) == 0)
+    lua_pushstring(L, address);
+  else
+    lua_pushnil(L);
+  mp_stream_close(mp_steal(self->stream));
+  return 2;
+}
+
 static int connect_finish(lua_State *L, mp_wait *wait) {
   connect_wait *self = (connect_wait *)wait;
-  if (self->probe) {
-    mp_stream_close(mp_steal(self->stream));
-    lua_pushboolean(L, true);
-    return 1;
-  }
+  if (self->probe)
+    return probe_finish(L, self);
   mp_lua_stream *stream = mp_lua_stream_new(L, true, "net.connection");
   stream->stream = mp_steal(self->stream);
   return 1;
@@ -102,7 +113,8 @@ static uint64_t timeout_field(lua_State *L) {
 /*** Connects.
  * @function connect
  * @tparam table options `unix`: a socket's path; or `host` and `port`; `timeout` in seconds (10);
- * `probe=true`: only see whether somebody accepts, close, and return true; allowed in a plan
+ * `probe=true`: only see whether somebody accepts, close, and return true and the
+ * address that the connection came from; allowed in a plan
  * @treturn Stream
  * @raise {kind="net"}: "ECONNREFUSED", "ENOENT" and other errno names, "timeout", "resolve"
  */
@@ -124,6 +136,22 @@ static int l_connect(lua_State *L) {
                         &self->wait.op, &self->wait.error) < 0)
     return mp_throw(L, &self->wait.error);
   return mp_wait_yield(L, &self->wait);
+}
+
+/*** The address of this machine from which it reaches another one, as its routes say. Sends
+ * nothing.
+ * @function source_address
+ * @tparam string address the other one's, in numbers
+ * @treturn string
+ * @raise {kind="net"}: "ENETUNREACH" where no route leads there, "invalid" for a name
+ */
+static int l_source_address(lua_State *L) {
+  mp_error err = MP_ERROR_INIT;
+  char address[MP_ADDRESS_TEXT];
+  if (mp_local_address_towards(luaL_checkstring(L, 1), address, &err) < 0)
+    return mp_throw(L, &err);
+  lua_pushstring(L, address);
+  return 1;
 }
 
 /* -- Listening -------------------------------------------------------------------------------- */
@@ -202,7 +230,10 @@ int luaopen_moonport_net(lua_State *L) {
   static const luaL_Reg methods[] = {{"accept", listener_accept}, {"port", listener_port},
                                      {"close", listener_close},   {"__close", listener_close},
                                      {"__gc", listener_close},    {NULL, NULL}};
-  static const luaL_Reg functions[] = {{"connect", l_connect}, {"listen", l_listen}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"connect", l_connect},
+                                       {"listen", l_listen},
+                                       {"source_address", l_source_address},
+                                       {NULL, NULL}};
   luaL_newmetatable(L, LISTENER_METATABLE);
   luaL_setfuncs(L, methods, 0);
   lua_pushvalue(L, -1);

@@ -135,3 +135,18 @@ describe("behind a shut gate", function()
     assert.is_true(errors.is(err, "gate", "refused"))
   end)
 end)
+
+describe("the address of this machine", function()
+  it("is told of a connection that was probed", function()
+    local listener <close> = net.listen { host = "127.0.0.1", port = 0 }
+    local address = { host = "localhost", port = listener:port(), probe = true }
+    assert.same({ true, "127.0.0.1" }, { net.connect(address) })
+  end)
+
+  it("is known for another address before anything is sent there", function()
+    assert.equal("127.0.0.1", net.source_address "127.0.0.1")
+    assert.equal("127.0.0.1", net.source_address "127.8.9.10")
+    local _, why = try(net.source_address, "localhost")
+    assert.is_true(errors.is(why, "net", "invalid"))
+  end)
+end)
