@@ -104,8 +104,10 @@ function M.begin(env, deployment, wanted)
   return M.shielded(wanted.name, begin, env, deployment, wanted)
 end
 
--- Stops the revision that serves, right before the new one takes its place.
-local function taker(env, deployment)
+-- Stops the revision that serves, right before the new one takes its place. It is told of the new
+-- one: what is updated in place need not be stopped.
+local function taker(env, work)
+  local deployment = work.deployment
   if not deployment.revision then
     return nil
   end
@@ -113,7 +115,15 @@ local function taker(env, deployment)
     local row = env.state:revision(deployment.id, deployment.revision)
     local serving = job.open(env, deployment, row)
     if serving.recipe and serving.recipe.stop then
-      serving.recipe.stop(serving.ctx, { reason = "replace" })
+      serving.recipe.stop(serving.ctx, {
+        reason = "replace",
+        successor = {
+          revision = work.revision.number,
+          recipe = work.recipe.name,
+          manifest = work.ctx.manifest,
+          intents = work.ctx.intents,
+        },
+      })
     end
   end
 end
@@ -199,7 +209,7 @@ end
 -- @raise {kind = "deploy", code = "failed"} when it failed and was undone
 function M.run(env, work, wanted)
   local replaced = work.deployment.revision ~= nil
-  work.take_over = taker(env, work.deployment)
+  work.take_over = taker(env, work)
   apply_or_undo(env, work, wanted)
   failpoint.hit("deploy.after_switch", "deploy")
   if work.revision.number > 1 then
