@@ -25,7 +25,8 @@ local _state = { targets = {} }
 --- Registers the schema of a target's own table (`native = {...}`).
 -- @tparam string target
 -- @tparam table field a record of `moonport.schema`; its `whole` check is given the target's table.
--- A field `manifest` beside `fields` (function(data, report)) checks the whole manifest.
+-- A field `manifest` beside `fields` (function(data, report, given)) checks the whole manifest;
+-- `given(path)` is true where a layer, and not a default, has set the field.
 function M.register_target(target, field)
   _state.targets[target] = field
 end
@@ -116,7 +117,7 @@ local function locate_in(stack)
   end
 end
 
-local function check_target(data, locate)
+local function check_target(data, locate, origins)
   local own = _state.targets[data.target]
   local problems = {}
   if own and own.manifest then
@@ -124,7 +125,7 @@ local function check_target(data, locate)
       local file, line = locate(path or "")
       problems[#problems + 1] =
         { path = path or "", file = file, line = line, message = message, hint = hint, order = 0 }
-    end)
+    end, function(path) return origins[path] ~= nil end)
   end
   return problems
 end
@@ -143,7 +144,7 @@ function M.build(stack)
   local locate = locate_in(stack)
   data, problems = schema.fill(whole, data, { locate = locate })
   schema.refuse(problems, "manifest")
-  schema.refuse(check_target(data, locate), "manifest")
+  schema.refuse(check_target(data, locate, origins), "manifest")
   layers.add_defaults(whole, origins, data)
   return setmetatable({
     name = data.name,

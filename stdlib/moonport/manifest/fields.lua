@@ -216,6 +216,14 @@ local common = {
   log = log,
 }
 
+--- The default of a field in one of the tables that all targets share.
+-- @tparam string group such as `restart`
+-- @tparam string field
+-- @return what holds where nobody sets it
+function M.default(group, field)
+  return common[group].fields[field].default
+end
+
 --- The targets a manifest can name.
 M.TARGETS = { "native", "container", "hypervisor" }
 
