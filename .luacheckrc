@@ -13,4 +13,4 @@ files["docs/examples/**/*.lua"] = { read_globals = given }
 files["tests/fixtures/**/*.lua"] = { read_globals = given }
 files["tests/bench/**/*.lua"] = { read_globals = given }
 files["**/hooks.lua"] = { read_globals = { "on" } }
-files["tests/spec/**/*_spec.lua"] = { std = "+busted", read_globals = given }
+files["tests/spec/**/*.lua"] = { std = "+busted", read_globals = given }

@@ -14,8 +14,15 @@ function(mp_embed_tree entries root prefix)
   set(${entries} "${${entries}}" PARENT_SCOPE)
 endfunction()
 
+# What a build leaves out takes its Lua along.
+set(MP_EMBED_OMITTED "^$")
+if(NOT MP_KUBE)
+  string(APPEND MP_EMBED_OMITTED "|(^|stdlib/)moonport/(kube|container)(/|\\.lua)")
+endif()
+
 set(MP_EMBED_ENTRIES)
 mp_embed_tree(MP_EMBED_ENTRIES "${PROJECT_SOURCE_DIR}/stdlib" "")
+list(FILTER MP_EMBED_ENTRIES EXCLUDE REGEX "${MP_EMBED_OMITTED}")
 mp_embed_tree(MP_EMBED_ENTRIES "${PROJECT_SOURCE_DIR}/recipes" "recipes/")
 list(APPEND MP_EMBED_ENTRIES "argparse.lua\t${VENDOR_ARGPARSE_LUA}")
 
@@ -27,6 +34,7 @@ list(APPEND MP_EMBED_ENTRIES "moonport/version.lua\t${MP_VERSION_OUTPUT}")
 # moonport/apidoc.lua: the documentation comments, for `.doc` at the prompt.
 file(GLOB_RECURSE MP_API_SOURCES CONFIGURE_DEPENDS RELATIVE "${PROJECT_SOURCE_DIR}"
      "${PROJECT_SOURCE_DIR}/stdlib/*.lua" "${CMAKE_CURRENT_SOURCE_DIR}/*.c")
+list(FILTER MP_API_SOURCES EXCLUDE REGEX "${MP_EMBED_OMITTED}")
 list(JOIN MP_API_SOURCES "\n" MP_API_TEXT)
 set(MP_API_LIST "${CMAKE_CURRENT_BINARY_DIR}/apidoc.list")
 # These lists are rewritten only when they differ, so that an unchanged set of files rebuilds nothing.

@@ -1,0 +1,26 @@
+-- Where each method of a cluster is: a module of moonport.kube, which returns a table with the
+-- function. It is loaded when the method is first called.
+return {
+  apply = "apply",
+  can = "access",
+  create = "verbs",
+  delete = "delete",
+  delete_collection = "delete",
+  each = "list",
+  exec = "exec",
+  find = "discovery",
+  forward = "forward",
+  get = "verbs",
+  list = "list",
+  logs = "logs",
+  mirror = "mirror",
+  patch = "verbs",
+  path = "paths",
+  raw = "request",
+  replace = "verbs",
+  resources = "discovery",
+  scale = "verbs",
+  version = "access",
+  wait = "wait",
+  watch = "watch",
+}
