@@ -98,6 +98,8 @@ typedef struct {
                         them when told so; methods beyond these and GET, HEAD, OPTIONS never.
                         None leads from https to http */
   mp_http_version version;
+  bool multiplex; /* rather wait for a connection that is being made, since it may take several
+                     exchanges at once (HTTP/2), than open another */
 
   uint64_t connect_timeout_ms; /* 0: none */
   uint64_t timeout_ms;         /* of the whole exchange; 0: none */

@@ -299,6 +299,8 @@ static void set_tls(setter *s, mp_http *http, const mp_http_tls *tls) {
 }
 
 static void set_version(setter *s, const mp_http_options *options) {
+  if (options->multiplex)
+    set_long_once(s, CURLOPT_PIPEWAIT, 1);
   if (options->version == MP_HTTP_1_1)
     set_long_once(s, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
   if (options->version == MP_HTTP_2)

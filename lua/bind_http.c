@@ -186,8 +186,8 @@ static void set_text(lua_State *L, const char *name, const char *text) {
   lua_setfield(L, -2, name);
 }
 
-/* Pushes the response. Where it is streamed, *http moves into its field `stream`. */
-static int push_response(lua_State *L, mp_http **http, bool streamed) {
+/* Where it is streamed, *http moves into its field `stream`. */
+int mp_http_push_response(lua_State *L, mp_http **http, bool streamed) {
   const mp_http_response *response = mp_http_response_of(*http);
   lua_createtable(L, 0, 6);
   lua_pushinteger(L, response->status);
@@ -232,7 +232,7 @@ static void response_came(void *data, const mp_error *err) {
 
 static int response_finish(lua_State *L, mp_wait *wait) {
   response_wait *self = (response_wait *)wait;
-  return push_response(L, &self->http, self->streamed);
+  return mp_http_push_response(L, &self->http, self->streamed);
 }
 
 static response_wait *new_response_wait(lua_State *L) {

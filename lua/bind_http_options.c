@@ -8,10 +8,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Which tables know the option. Where it is only DOWNLOADS, the offset is into their options. PATHS
+ * are requests whose server is known already. */
+typedef enum { REQUESTS = 1, DOWNLOADS = 2, PATHS = 4 } scope;
+#define BOTH (REQUESTS | DOWNLOADS)
+#define EXCHANGES (REQUESTS | PATHS)
+#define ALL (REQUESTS | DOWNLOADS | PATHS)
+
 typedef struct {
   mp_http_options *options;
-  mp_http_download_options *download; /* NULL for plain requests */
-  const char *name;                   /* of the option being read */
+  mp_http_download_options *download; /* NULL for requests */
+  scope scope;
+  const char *name; /* of the option being read */
 } reader;
 
 static int wrong(lua_State *L, const reader *r, const char *wanted) {
@@ -183,12 +191,9 @@ static void read_headers(lua_State *L, const reader *r) {
 
 typedef enum { TEXT, SECRET, BYTES, FLAG, SECONDS, SIZE, OWN, IGNORED } kind;
 
-/* Which table knows the option. Where it is DOWNLOADS, the offset is into their options. */
-typedef enum { BOTH, REQUESTS, DOWNLOADS } scope;
-
 typedef struct {
   const char *name;
-  scope scope;
+  int scope;
   kind kind;
   size_t offset;
   void (*read)(lua_State *, const reader *);
@@ -201,26 +206,27 @@ typedef struct {
 
 /* Sorted by name. What is ignored is the Lua side's affair. */
 static const option known[] = {
-    {"body", REQUESTS, OWN, 0, read_body},
+    {"body", EXCHANGES, OWN, 0, read_body},
     FIELD("ca", BOTH, TEXT, tls.ca_file),
     FIELD("ca_pem", BOTH, BYTES, tls.ca_pem),
     FIELD("cert", BOTH, TEXT, tls.cert_file),
     FIELD("cert_pem", BOTH, BYTES, tls.cert_pem),
-    FIELD("compressed", REQUESTS, FLAG, compressed),
-    FIELD("connect_timeout", BOTH, SECONDS, connect_timeout_ms),
-    {"headers", BOTH, OWN, 0, read_headers},
+    FIELD("compressed", EXCHANGES, FLAG, compressed),
+    FIELD("connect_timeout", ALL, SECONDS, connect_timeout_ms),
+    {"headers", ALL, OWN, 0, read_headers},
     {"http2", BOTH, OWN, 0, read_http2},
-    FIELD("idle_timeout", BOTH, SECONDS, idle_timeout_ms),
+    FIELD("idle_timeout", ALL, SECONDS, idle_timeout_ms),
     FIELD("insecure", BOTH, FLAG, tls.insecure),
     {"json", REQUESTS, IGNORED, 0, NULL},
     FIELD("key", BOTH, TEXT, tls.key_file),
     FIELD("key_password", BOTH, SECRET, tls.key_password),
     FIELD("key_pem", BOTH, BYTES, tls.key_pem),
-    FIELD("max_body", REQUESTS, SIZE, max_body),
+    FIELD("max_body", EXCHANGES, SIZE, max_body),
     DOWNLOAD("max_size", SIZE, max_size),
-    FIELD("method", REQUESTS, TEXT, method),
+    FIELD("method", EXCHANGES, TEXT, method),
     {"ok", REQUESTS, IGNORED, 0, NULL},
     DOWNLOAD("path", TEXT, path),
+    FIELD("path", PATHS, TEXT, url),
     {"progress", DOWNLOADS, IGNORED, 0, NULL},
     {"proxy", BOTH, OWN, 0, read_proxy},
     {"redirects", BOTH, OWN, 0, read_redirects},
@@ -228,8 +234,8 @@ static const option known[] = {
     FIELD("server_name", BOTH, TEXT, tls.server_name),
     DOWNLOAD("sha256", TEXT, sha256),
     DOWNLOAD("sha512", TEXT, sha512),
-    FIELD("stream", REQUESTS, FLAG, stream),
-    FIELD("timeout", BOTH, SECONDS, timeout_ms),
+    FIELD("stream", EXCHANGES, FLAG, stream),
+    FIELD("timeout", ALL, SECONDS, timeout_ms),
     FIELD("unix", BOTH, TEXT, unix_socket),
     FIELD("url", BOTH, TEXT, url),
 };
@@ -238,10 +244,20 @@ static int compare_name(const void *name, const void *entry) {
   return strcmp(name, ((const option *)entry)->name);
 }
 
+/* `path` is there twice and means two things. */
 static const option *find(const reader *r, const char *name) {
+  const option *end = known + sizeof known / sizeof *known;
   const option *found =
       bsearch(name, known, sizeof known / sizeof *known, sizeof *known, compare_name);
-  return found && found->scope != (r->download ? REQUESTS : DOWNLOADS) ? found : NULL;
+  if (!found)
+    return NULL;
+  while (found > known && strcmp(found[-1].name, name) == 0)
+    found--;
+  for (; found < end && strcmp(found->name, name) == 0; found++) {
+    if (found->scope & r->scope)
+      return found;
+  }
+  return NULL;
 }
 
 /* Raises, with the nearest name that would have been right. */
@@ -292,10 +308,8 @@ static void read_option(lua_State *L, const reader *r, const option *option) {
   }
 }
 
-void mp_http_read_options(lua_State *L, int index, mp_http_options *options,
-                          mp_http_download_options *download) {
-  reader r = {options, download, NULL};
-  *options = MP_HTTP_OPTIONS_INIT;
+static void read_table(lua_State *L, int index, reader *r) {
+  *r->options = MP_HTTP_OPTIONS_INIT;
   index = lua_absindex(L, index);
   if (!lua_istable(L, index))
     mp_bad_argument(L, "http: the options are a table, got a %s", luaL_typename(L, index));
@@ -303,10 +317,21 @@ void mp_http_read_options(lua_State *L, int index, mp_http_options *options,
   for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
     if (lua_type(L, -2) != LUA_TSTRING)
       mp_bad_argument(L, "http: options have names, got a %s as key", luaL_typename(L, -2));
-    r.name = lua_tostring(L, -2);
-    const option *option = find(&r, r.name);
+    r->name = lua_tostring(L, -2);
+    const option *option = find(r, r->name);
     if (!option)
-      unknown(L, &r, r.name);
-    read_option(L, &r, option);
+      unknown(L, r, r->name);
+    read_option(L, r, option);
   }
+}
+
+void mp_http_read_options(lua_State *L, int index, mp_http_options *options,
+                          mp_http_download_options *download) {
+  reader r = {options, download, download ? DOWNLOADS : REQUESTS, NULL};
+  read_table(L, index, &r);
+}
+
+void mp_http_read_path_options(lua_State *L, int index, mp_http_options *options) {
+  reader r = {options, NULL, PATHS, NULL};
+  read_table(L, index, &r);
 }

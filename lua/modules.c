@@ -7,6 +7,7 @@
 #include "bind_fs.h"
 #include "bind_http.h"
 #include "bind_json.h"
+#include "bind_kube.h"
 #include "bind_net.h"
 #include "bind_process.h"
 #include "bind_readline.h"
@@ -32,6 +33,9 @@ const luaL_Reg mp_c_modules[] = {
     {"json", luaopen_moonport_json},
 #ifdef MP_FAILPOINTS
     {"failpoint", luaopen_moonport_failpoint},
+#endif
+#ifdef MP_KUBE
+    {"kube", luaopen_moonport_kube},
 #endif
     {"loader", luaopen_moonport_loader},
     {"net", luaopen_moonport_net},

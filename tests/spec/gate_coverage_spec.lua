@@ -21,6 +21,7 @@ local READS = {
     list normalize read readlink realpath relative stat watch]],
   ["moonport.core.http"] = "redact timings values version",
   ["moonport.core.json"] = "array decode encode is_array is_number number object parser",
+  ["moonport.core.kube"] = "config open",
   ["moonport.core.loader"] = "files leave_working_directory source",
   ["moonport.core.net"] = "source_address",
   ["moonport.core.process"] = "which",
@@ -46,6 +47,8 @@ local READS = {
   ["moonport.http.headers"] = "",
   ["moonport.http.response"] = "",
   ["moonport.http.download"] = "close wait",
+  ["moonport.kube.client"] = "close",
+  ["moonport.kube.config"] = "explain",
   ["moonport.net.listener"] = "accept close port",
   ["moonport.process"] = "read read_line read_all lines wait identity",
   ["moonport.signals"] = "close wait",
@@ -87,6 +90,9 @@ describe("the effect gate covers", function()
       file = assert(io.open(path, "r+")),
       reader = assert(io.open(path)),
     }
+    local kube = require "moonport.core.kube"
+    made.kube = kube.open(kube.config {
+      kubeconfig = "/dev/null", server = "http://127.0.0.1:9", namespace = "moon" })
     made.listener, made.stream = stream_pair(fs.join(dir, "socket"))
   end)
 
@@ -95,6 +101,7 @@ describe("the effect gate covers", function()
     made.child:close()
     made.terminal:close()
     made.exchange:close()
+    made.kube:close()
     made.signals:close()
     made.stream:close()
     made.listener:close()
@@ -150,6 +157,9 @@ describe("the effect gate covers", function()
         send = function() made.exchange:send "x" end,
         finish = function() made.exchange:finish() end,
       },
+      ["moonport.kube.client"] = {
+        request = function() made.kube:request { path = "/api/v1/pods", method = "POST" } end,
+      },
       ["moonport.process"] = {
         write = function() made.child:write "x" end,
         close_stdin = function() made.child:close_stdin() end,
@@ -191,7 +201,9 @@ describe("the effect gate covers", function()
     if not name:find("^moonport%.core%.") and name:find("^moonport%.") then
       local index = source.__index
       if type(index) == "table" then source = index end
-      if name == "moonport.process" then source = select(2, debug.getupvalue(index, 1)) end
+      local _, methods = nil, nil
+      if type(index) == "function" then _, methods = debug.getupvalue(index, 1) end
+      if type(methods) == "table" then source = methods end
     end
     local found = {}
     for key, value in pairs(source) do
