@@ -188,17 +188,40 @@ end
 -- @function version
 -- @tparam[opt] table options
 
---- Waits until objects are as wanted. See `cluster:wait`.
+--- Waits until objects are as wanted. See @{Cluster:wait}.
 -- @function wait
 -- @tparam string|table resource
--- @tparam string name
--- @tparam function predicate
--- @tparam[opt] number timeout
+-- @tparam string|table which
+-- @tparam function|string predicate
+-- @tparam[opt] number|table options
 
---- Follows changes of objects. See `cluster:watch`.
+--- Follows changes of objects. See @{Cluster:watch}.
 -- @function watch
 -- @tparam string|table resource
 -- @tparam[opt] table options
+
+--- Is an object ready for use? For @{Cluster:wait}. Goes by its kind: the replicas of what has
+-- them, the completion of a job, the phase of a claim, else its condition `Ready` or `Available`;
+-- what has neither is ready when it is there.
+-- @tparam ?table object
+-- @treturn boolean
+-- @treturn ?string why not
+-- @raise {kind="kube", code="failed"} for a job that has failed
+function M.ready(object) return require("moonport.kube.conditions").ready(object) end
+
+--- Is an object gone? For @{Cluster:wait}.
+-- @tparam ?table object
+-- @treturn boolean
+-- @treturn ?string why not
+function M.deleted(object) return require("moonport.kube.conditions").deleted(object) end
+
+--- Makes a question for @{Cluster:wait}: does an object have this condition?
+-- @tparam string name such as `Available`, in any case
+-- @tparam[opt="True"] string status
+-- @treturn function
+function M.condition(name, status)
+  return require("moonport.kube.conditions").condition(name, status)
+end
 
 for name in pairs(require("moonport.kube.methods")) do
   M[name] = function(...)

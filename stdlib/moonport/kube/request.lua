@@ -16,6 +16,7 @@ local reads = { GET = true, HEAD = true, OPTIONS = true }
 
 -- Telling.
 
+-- Tells of a wait before the next try: {seconds=, why=, attempt=, request=, error=}.
 local function tell(cluster, on_wait, wait)
   if on_wait then return on_wait(wait) end
   if wait.seconds <= TOLD then return end
@@ -24,6 +25,8 @@ local function tell(cluster, on_wait, wait)
     seconds = tonumber(("%.1f"):format(wait.seconds)),
   })
 end
+
+M.tell = tell
 
 -- Warning: 299 - "text" [date]
 local function warning_text(value)
