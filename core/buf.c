@@ -58,3 +58,9 @@ void mp_buf_free(mp_buf *buf) {
   free(buf->data);
   *buf = MP_BUF_INIT;
 }
+
+void mp_buf_wipe(mp_buf *buf) {
+  if (buf->data)
+    explicit_bzero(buf->data, buf->cap);
+  mp_buf_free(buf);
+}

@@ -33,6 +33,9 @@ void mp_buf_clear(mp_buf *buf);
 /* Releases the memory; the buffer may be used again. */
 void mp_buf_free(mp_buf *buf);
 
+/* The same for a buffer that holds a secret: its last memory is wiped first. */
+void mp_buf_wipe(mp_buf *buf);
+
 #define mp_auto_buf __attribute__((cleanup(mp_buf_free)))
 
 #endif

@@ -47,9 +47,7 @@ static void add_pattern(const char *bytes, size_t len, bool token) {
 static void add_buf(mp_buf *form) {
   if (form->len > 0)
     add_pattern(form->data, form->len, false);
-  if (form->data)
-    explicit_bzero(form->data, form->cap);
-  mp_buf_free(form);
+  mp_buf_wipe(form);
 }
 
 /* Within the base64 of a longer text the secret starts at one of three places in a group, and only
@@ -67,10 +65,8 @@ static void add_base64(const char *bytes, size_t len, bool url) {
     size_t known_to = padded.len * 8 / 6;
     if (known_to >= known_from + ENCODED_LEAST)
       add_pattern(form.data + known_from, known_to - known_from, false);
-    explicit_bzero(padded.data, padded.cap);
-    explicit_bzero(form.data, form.cap);
-    mp_buf_free(&padded);
-    mp_buf_free(&form);
+    mp_buf_wipe(&padded);
+    mp_buf_wipe(&form);
   }
 }
 
@@ -222,8 +218,7 @@ void mp_scrub(mp_buf *buf) {
     return;
   mp_buf out = MP_BUF_INIT;
   scrub_into(&out, buf->data, buf->len);
-  explicit_bzero(buf->data, buf->cap);
-  mp_buf_free(buf);
+  mp_buf_wipe(buf);
   *buf = out;
 }
 

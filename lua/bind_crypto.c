@@ -211,16 +211,20 @@ static int l_hex(lua_State *L) {
 
 /*** Bytes as base64 (RFC 4648).
  * @function base64
- * @tparam string bytes
+ * @tparam string|secret bytes
  * @tparam[opt=false] boolean url the URL-safe alphabet, without padding
- * @treturn string
+ * @treturn string|secret a secret's is a secret
  */
 static int l_base64(lua_State *L) {
   size_t len;
-  const char *bytes = luaL_checklstring(L, 1, &len);
+  const char *bytes = check_bytes(L, 1, &len);
   mp_buf out = MP_BUF_INIT;
   mp_base64_encode(&out, bytes, len, lua_toboolean(L, 2));
-  return push_buf(L, &out);
+  if (!mp_is_secret(L, 1))
+    return push_buf(L, &out);
+  mp_push_encoded_secret(L, out.data, out.len, "base64");
+  mp_buf_wipe(&out);
+  return 1;
 }
 
 typedef int (*decoder)(mp_buf *out, const char *text, size_t len, mp_error *err);

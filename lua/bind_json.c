@@ -6,8 +6,8 @@
  * (beyond 64 bits, beyond a double's range) is kept as its text, a `json.number`.
  *
  * Text is UTF-8; anything else is an error, as are lone surrogates, NaN and infinity. A secret in
- * a value to be encoded raises. Errors while decoding have `line`, `column` and `source`; those
- * while encoding name the place, like `$.spec.ports[2]`.
+ * a value to be encoded raises, unless the text is to be a secret too. Errors while decoding have
+ * `line`, `column` and `source`; those while encoding name the place, like `$.spec.ports[2]`.
  *
  *     local json = require "moonport.json"
  *     local list = json.decode('{"items":[]}')
@@ -53,8 +53,8 @@ static int l_decode(lua_State *L) {
  * @tparam[opt] table options `indent`: spaces for each level, over several lines; `sort_keys`: by
  * bytes (default with `indent`; otherwise the order is any, but for objects that remember theirs);
  *   `invalid_utf8="replace"`: put U+FFFD in place of raising; `depth`: how deep it may be nested
- * (512)
- * @treturn string
+ * (512); `secrets=true`: secrets in the value are taken, and make the text a secret
+ * @treturn string|secret
  * @raise kind "json": code "type", "mixed", "number", "utf8", "secret", "limit", "duplicate"
  */
 

@@ -18,7 +18,9 @@ typedef struct {
   mp_buf out;
   int indent; /* spaces per level; 0: all on one line */
   bool sort_keys;
-  bool replace; /* wrong UTF-8 becomes U+FFFD */
+  bool replace;      /* wrong UTF-8 becomes U+FFFD */
+  bool secrets;      /* secrets are taken; the text is then a secret */
+  bool holds_secret; /* so the memory is wiped */
   int depth, depth_most;
   const void *array_metatable;
 } encoder;
@@ -227,9 +229,20 @@ static void put_table(encoder *self, const value_crumb *at) {
   }
 }
 
-static void put_other(encoder *self, const value_crumb *at) {
-  if (mp_is_secret(self->L, -1))
+static void put_secret(encoder *self, const value_crumb *at) {
+  if (!self->secrets)
     value_fail(self->L, "json", "secret", at, "it is a secret, which must not become plain text");
+  size_t len;
+  const char *text = mp_secret_tolstring(self->L, -1, &len);
+  self->holds_secret = true;
+  put_string(self, text, len, at);
+}
+
+static void put_other(encoder *self, const value_crumb *at) {
+  if (mp_is_secret(self->L, -1)) {
+    put_secret(self, at);
+    return;
+  }
   value_fail(self->L, "json", "type", at, "JSON has no %s", luaL_typename(self->L, -1));
 }
 
@@ -268,6 +281,8 @@ static void put_value(encoder *self, const value_crumb *at) {
 
 static int encoder_gc(lua_State *L) {
   encoder *self = lua_touserdata(L, 1);
+  if (self->holds_secret)
+    mp_buf_wipe(&self->out);
   mp_buf_free(&self->out);
   return 0;
 }
@@ -293,7 +308,9 @@ static void read_options(lua_State *L, int index, encoder *self) {
     luaL_argcheck(L, depth >= 1 && depth <= 10000, index, "depth must be from 1 to 10000");
     self->depth_most = (int)depth;
   }
-  lua_pop(L, 4);
+  lua_getfield(L, index, "secrets");
+  self->secrets = lua_toboolean(L, -1);
+  lua_pop(L, 5);
 }
 
 int json_encode(lua_State *L) {
@@ -312,6 +329,11 @@ int json_encode(lua_State *L) {
   self->array_metatable = lua_topointer(L, -1);
   lua_pushvalue(L, 1);
   put_value(self, NULL);
+  if (self->holds_secret) {
+    mp_push_encoded_secret(L, self->out.data, self->out.len, "json");
+    mp_buf_wipe(&self->out);
+    return 1;
+  }
   lua_pushlstring(L, self->out.data, self->out.len);
   mp_buf_free(&self->out);
   return 1;

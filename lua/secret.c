@@ -8,6 +8,7 @@
 #include "gate.h"
 
 #include <lauxlib.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,7 +18,16 @@
 typedef struct {
   char *value; /* owned; wiped before it is freed */
   size_t len;
+  bool encoded; /* the sieve knows the values that it was made from, in this form too */
 } secret;
+
+/* A secret that holds nothing yet, pushed: what fails while it is filled leaks nothing. */
+static secret *push_empty(lua_State *L) {
+  secret *self = lua_newuserdatauv(L, sizeof *self, 1);
+  *self = (secret){0};
+  luaL_setmetatable(L, SECRET_METATABLE);
+  return self;
+}
 
 bool mp_is_secret(lua_State *L, int index) {
   return luaL_testudata(L, index, SECRET_METATABLE) != NULL;
@@ -27,10 +37,22 @@ const char *mp_secret_tolstring(lua_State *L, int index, size_t *len) {
   secret *self = luaL_testudata(L, index, SECRET_METATABLE);
   if (self == NULL)
     return lua_isstring(L, index) ? lua_tolstring(L, index, len) : NULL;
-  mp_scrub_add(self->value, self->len);
+  if (!self->encoded)
+    mp_scrub_add(self->value, self->len);
   if (len)
     *len = self->len;
   return self->value;
+}
+
+void mp_push_encoded_secret(lua_State *L, const char *bytes, size_t len, const char *encoding) {
+  secret *self = push_empty(L);
+  self->value = mp_memdup(bytes, len);
+  self->len = len;
+  self->encoded = true;
+  lua_createtable(L, 0, 1);
+  lua_pushstring(L, encoding);
+  lua_setfield(L, -2, "encoded");
+  lua_setiuservalue(L, -2, 1);
 }
 
 /* new(value, reference) */
@@ -38,9 +60,7 @@ static int l_new(lua_State *L) {
   size_t len;
   const char *value = luaL_checklstring(L, 1, &len);
   luaL_checktype(L, 2, LUA_TTABLE);
-  secret *self = lua_newuserdatauv(L, sizeof *self, 1);
-  *self = (secret){0};
-  luaL_setmetatable(L, SECRET_METATABLE);
+  secret *self = push_empty(L);
   self->value = mp_memdup(value, len);
   self->len = len;
   mp_scrub_add(value, len);
@@ -76,9 +96,7 @@ static int secret_concat(lua_State *L) {
   if (left == NULL || right == NULL)
     return luaL_error(L, "attempt to concatenate a secret with a %s value",
                       luaL_typename(L, left ? 2 : 1));
-  secret *self = lua_newuserdatauv(L, sizeof *self, 1);
-  *self = (secret){0};
-  luaL_setmetatable(L, SECRET_METATABLE);
+  secret *self = push_empty(L);
   self->value = mp_alloc(left_len + right_len + 1);
   self->len = left_len + right_len;
   memcpy(self->value, left, left_len);

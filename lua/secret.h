@@ -18,6 +18,10 @@ bool mp_is_secret(lua_State *L, int index);
  * bytes are valid while the value stays on the stack. */
 const char *mp_secret_tolstring(lua_State *L, int index, size_t *len);
 
+/* Pushes a secret made from others by an encoding of their values, so that what is to be hidden of
+ * it is known already. Its reference cannot be resolved again: it is {encoded = encoding}. */
+void mp_push_encoded_secret(lua_State *L, const char *bytes, size_t len, const char *encoding);
+
 /* The module `moonport.core.secret`. */
 int luaopen_moonport_secret(lua_State *L);
 

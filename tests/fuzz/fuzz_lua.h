@@ -19,6 +19,15 @@ bool mp_is_secret(lua_State *L, int index) {
   return false;
 }
 
+const char *mp_secret_tolstring(lua_State *L, int index, size_t *len) {
+  return lua_isstring(L, index) ? lua_tolstring(L, index, len) : NULL;
+}
+
+void mp_push_encoded_secret(lua_State *L, const char *bytes, size_t len, const char *encoding) {
+  (void)encoding;
+  lua_pushlstring(L, bytes, len);
+}
+
 /* A broken promise ends the fuzzer, which then keeps the input. */
 static inline void promise(bool kept, const char *what) {
   if (kept)

@@ -1,5 +1,6 @@
 local crypto = require "moonport.crypto"
 local errors = require "moonport.errors"
+local secret = require "moonport.secret"
 
 describe("crypto", function()
   it("hashes as the standards say", function()
@@ -38,6 +39,14 @@ describe("crypto", function()
     assert.equal(bytes, crypto.unbase64(crypto.base64(bytes, true)))
     assert.is_false(pcall(crypto.unhex, "0g"))
     assert.is_false(pcall(crypto.unbase64, "*"))
+  end)
+
+  it("keeps a secret a secret when it is encoded", function()
+    local encoded = crypto.base64(secret.env "PATH")
+    assert.is_true(secret.is(encoded))
+    assert.equal(crypto.hmac("sha256", "key", crypto.base64(os.getenv "PATH")),
+      secret.digest(encoded, "key"))
+    assert.is_true(errors.is(select(2, pcall(tostring, encoded)), "secret", "refused"))
   end)
 
   it("gives random bytes and UUIDs", function()

@@ -1,4 +1,5 @@
 local json = require "moonport.json"
+local crypto = require "moonport.crypto"
 local secret = require "moonport.secret"
 
 local function round(text, options)
@@ -103,6 +104,16 @@ describe("json", function()
     assert.equal("secret", err.code)
     assert.matches("$.env.TOKEN", err.message, 1, true)
     assert.is_nil(err.message:find(os.getenv "PATH", 1, true))
+  end)
+
+  it("gives a secret text for a value with secrets, where that is asked for", function()
+    local token = secret.env "PATH"
+    local text = json.encode({ data = { token, "plain" } }, { secrets = true })
+    assert.is_true(secret.is(text))
+    assert.same({ encoded = "json" }, secret.reference(text))
+    local plain = json.encode({ data = { os.getenv "PATH", "plain" } })
+    assert.equal(crypto.hmac("sha256", "key", plain), secret.digest(text, "key"))
+    assert.equal('{"a":1}', json.encode({ a = 1 }, { secrets = true }))
   end)
 
   it("stops at a value that contains itself", function()
