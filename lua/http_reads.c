@@ -228,6 +228,97 @@ static bool is_dry_run(const target *at) {
   return all > 0;
 }
 
+/* Follows DeleteOptions: a single `dryRun` at the top, a list of nothing but "All". */
+typedef struct {
+  unsigned depth;
+  bool at_dry_run; /* the next value is that of `dryRun` */
+  bool in_list;    /* within its list */
+  unsigned seen, all;
+} delete_options;
+
+static int options_key(void *data, const unsigned char *text, size_t len) {
+  delete_options *self = data;
+  self->at_dry_run = self->depth == 1 && len == 6 && memcmp(text, "dryRun", 6) == 0;
+  self->seen += self->at_dry_run;
+  return 1;
+}
+
+static int options_string(void *data, const unsigned char *text, size_t len) {
+  delete_options *self = data;
+  if (!self->in_list)
+    return self->depth > 0 && !self->at_dry_run;
+  self->all++;
+  return len == 3 && memcmp(text, "All", 3) == 0;
+}
+
+static int options_other(const delete_options *self) {
+  return self->depth > 0 && !self->at_dry_run && !self->in_list;
+}
+
+static int options_null(void *data) {
+  return options_other(data);
+}
+
+static int options_boolean(void *data, int value) {
+  (void)value;
+  return options_other(data);
+}
+
+static int options_number(void *data, const char *text, size_t len) {
+  (void)text, (void)len;
+  return options_other(data);
+}
+
+static int options_map(void *data) {
+  delete_options *self = data;
+  self->depth++;
+  return !self->at_dry_run && !self->in_list;
+}
+
+static int options_array(void *data) {
+  delete_options *self = data;
+  if (self->depth == 0 || self->in_list)
+    return 0;
+  self->in_list = self->at_dry_run;
+  self->at_dry_run = false;
+  self->depth++;
+  return 1;
+}
+
+static int options_end(void *data) {
+  delete_options *self = data;
+  self->depth--;
+  self->in_list = false;
+  return 1;
+}
+
+static bool is_dry_run_body(mp_http_bytes body) {
+  static const yajl_callbacks callbacks = {
+      .yajl_null = options_null,
+      .yajl_boolean = options_boolean,
+      .yajl_number = options_number,
+      .yajl_string = options_string,
+      .yajl_start_map = options_map,
+      .yajl_map_key = options_key,
+      .yajl_end_map = options_end,
+      .yajl_start_array = options_array,
+      .yajl_end_array = options_end,
+  };
+  delete_options self = {0};
+  yajl_handle parser = yajl_alloc(&callbacks, NULL, &self);
+  bool whole = yajl_parse(parser, (const unsigned char *)body.data, body.len) == yajl_status_ok &&
+               yajl_complete_parse(parser) == yajl_status_ok;
+  yajl_free(parser);
+  return whole && self.seen == 1 && self.all > 0;
+}
+
+/* The options of a DELETE may be in its body, and then the server does not look at the query. */
+static bool is_dry_delete(const mp_http_options *options) {
+  return options->body_kind == MP_HTTP_BODY_NONE ||
+         (options->body_kind == MP_HTTP_BODY_MEMORY &&
+          (options->body.len == 0 || is_dry_run_body(options->body)));
+}
+
 static bool is_review(const target *at) {
   static const char *const reviews[] = {"/selfsubjectaccessreviews", "/selfsubjectrulesreviews",
                                         "/subjectaccessreviews", "/localsubjectaccessreviews",
@@ -262,7 +353,8 @@ bool mp_http_only_reads(const mp_http_options *options) {
   if (!options->url)
     return false;
   bool posts = strcmp(method, "POST") == 0;
-  if (is_plain(&at) && (is_dry_run(&at) || (posts && is_review(&at))))
+  bool dry = is_dry_run(&at) && (strcmp(method, "DELETE") != 0 || is_dry_delete(options));
+  if (is_plain(&at) && (dry || (posts && is_review(&at))))
     return true;
   return posts && options->body_kind == MP_HTTP_BODY_MEMORY && is_reading_rpc(options->body);
 }

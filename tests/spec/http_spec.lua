@@ -426,6 +426,25 @@ describe("a shut gate", function()
     assert.is_false(passes("post", "/api/v1/pods?notdryRun=All"))
     assert.is_false(passes("post", "/api/v1/pods#dryRun=All"))
   end)
+
+  it("knows that the body of a DELETE decides whether it is tried only", function()
+    local function passes(body)
+      local url = base .. "/api/v1/namespaces/a/pods/b?dryRun=All"
+      local ok, err = pcall(task.read_only, http.delete, url, { body = body })
+      return ok or not errors.is(err, "gate", "refused")
+    end
+    assert.is_true(passes(""))
+    assert.is_true(passes '{"kind":"DeleteOptions","dryRun":["All"],"preconditions":{"uid":"u"}}')
+    assert.is_true(passes '{"gracePeriodSeconds":0,"x":[["All"],{"dryRun":1}],"dryRun":["All"]}')
+    for _, body in ipairs {
+      "{}", '{"dryRun":[]}', '{"dryRun":["Some"]}', '{"dryRun":["All","Some"]}', '{"dryRun":"All"}',
+      '{"dryRun":["All"],"dryRun":[]}', '{"dryRun":null}', '{"dryRun":[["All"]]}',
+      '{"preconditions":{"dryRun":["All"]}}', '{"dryRun":["All"]', '[{"dryRun":["All"]}]',
+      '{"dryRun":["All"]}{"dryRun":[]}', "dryRun: [All]", '{"dryRun":{"a":"All"}}', "null",
+    } do
+      assert.is_false(passes(body), body)
+    end
+  end)
 end)
 
 describe("the library beneath", function()
