@@ -20,8 +20,9 @@
 -- when a name is not in it. An API group whose own server is down takes no other with it.
 --
 -- **Objects** are plain tables, exactly what the server sent: written back they are the same
--- document. `{}` is an empty object; an empty list is `json.array {}`, and null is `json.null`. In
--- the `stringData` of a Secret values may be secrets (`secret.file(...)`); nowhere else.
+-- document. `{}` is an empty object; an empty list is `json.array {}`, and null is `json.null`. The
+-- values in a Secret's `stringData` may be secrets (`secret.file(...)`), and those in its `data`
+-- too (`crypto.base64(secret.file(...))`); nowhere else.
 --
 -- **Options of every method**, each in its last argument:
 --

@@ -2,7 +2,6 @@
 -- @submodule moonport.kube
 
 local errors = require "moonport.errors"
-local json = require "moonport.json"
 local objects = require "moonport.kube.objects"
 local options_of = require "moonport.kube.options"
 local verbs = require "moonport.kube.verbs"
@@ -60,7 +59,7 @@ local function send(cluster, object, options, force)
   return (objects.call(cluster, {
     call = "cluster:apply", verb = "apply", api_verb = "patch", method = "PATCH",
     resource = object, object = object, name = object.metadata.name, query = query,
-    body = json.encode(object), content_type = "application/apply-patch+yaml",
+    body = objects.encode(object), content_type = "application/apply-patch+yaml",
     -- Twice the same is once.
     safe = true,
   }, options))

@@ -5,6 +5,7 @@ local json = require "moonport.json"
 local options_of = require "moonport.kube.options"
 local paths = require "moonport.kube.paths"
 local request = require "moonport.kube.request"
+local secret = require "moonport.secret"
 
 local M = {}
 
@@ -38,6 +39,39 @@ function M.check(call, object, nameless)
     options_of.bad("%s: the object has no `metadata.name`%s", call,
       nameless and " and no `metadata.generateName`" or "")
   end
+end
+
+-- Where a Secret may hold secrets.
+local SECRET_FIELDS = { "data", "stringData" }
+
+local function holds_secret(values)
+  for _, value in next, values do
+    if secret.is(value) then return true end
+  end
+  return false
+end
+
+-- The object without the fields in which it holds secrets; nil where it holds none.
+local function without_secrets(object)
+  local rest
+  for _, field in ipairs(SECRET_FIELDS) do
+    if type(object[field]) == "table" and holds_secret(object[field]) then
+      if not rest then
+        rest = {}
+        for name, value in next, object do rest[name] = value end
+      end
+      rest[field] = nil
+    end
+  end
+  return rest
+end
+
+-- The object as JSON: text, or a secret where it is a Secret that holds some.
+function M.encode(object)
+  local rest = object.kind == "Secret" and object.apiVersion == "v1" and without_secrets(object)
+  if not rest then return json.encode(object) end
+  json.encode(rest) -- which raises where there is one elsewhere
+  return json.encode(object, { secrets = true })
 end
 
 -- Sends a call on a resource and gives the decoded answer.

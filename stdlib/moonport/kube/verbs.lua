@@ -76,7 +76,7 @@ function M.create(self, object, options)
     call = "cluster:create", verb = "create", api_verb = "create", method = "POST",
     resource = options.resource or object, object = object, name = options.name,
     shown_name = object.metadata and object.metadata.name, query = write_query(self, options),
-    body = json.encode(object),
+    body = objects.encode(object),
   }, options))
 end
 
@@ -93,7 +93,7 @@ function M.replace(self, object, options)
   return (objects.call(self, {
     call = "cluster:replace", verb = "replace", api_verb = "update", method = "PUT",
     resource = object, object = object, name = object.metadata.name,
-    query = write_query(self, options), body = json.encode(object),
+    query = write_query(self, options), body = objects.encode(object),
   }, options))
 end
 
