@@ -114,8 +114,7 @@ function M.send(cluster, request, control)
   while true do
     local response, err = send(cluster, of_try(request, deadline), about)
     if response then return response end
-    local most = retry.allowed(err.kind == "kube" and err.status or nil, err, control.safe,
-      cluster.shared.answered, retries)
+    local most = retry.allowed(err, control.safe, cluster.shared.answered, retries)
     local seconds = retry.delay(attempt, err.retry_after)
     if not most or attempt > most or (deadline and clock.monotonic() + seconds >= deadline) then
       raise(err, attempt, began)

@@ -48,14 +48,16 @@ function M.backoff(attempt, random)
   return whole * (0.5 + 0.5 * (random or math.random)())
 end
 
--- Whether to try again after an answer of this status, or after an error.
+-- Whether to try again after an error.
 --   safe: doing it twice does no harm
 --   answered: whether this server ever has
 -- Returns how often at most; nil for not at all.
-function M.allowed(status, err, safe, answered, retries)
-  if status then
-    if status == OVERLOADED or (safe and FAILED[status]) then return retries end
-    return nil
+function M.allowed(err, safe, answered, retries)
+  if err.kind == "kube" then
+    local status = err.status
+    -- A server says ServerTimeout of what it has not begun.
+    local untouched = status == OVERLOADED or err.code == "server_timeout"
+    return (untouched or (safe and FAILED[status])) and retries or nil
   end
   if err.kind ~= "http" then return nil end
   if err.code == "connect" then

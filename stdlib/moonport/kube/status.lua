@@ -29,7 +29,7 @@ end
 -- Words.
 
 -- "pod `web` in namespace `shop`", "the pods in namespace `shop`"
-local function subject(about)
+local function subject(about, whole)
   local resource = about.resource
   local names = about.name ~= nil
   local word
@@ -39,7 +39,7 @@ local function subject(about)
   else
     word = tostring(resource or "object")
   end
-  if about.subresource then word = about.subresource .. " of " .. word end
+  if about.subresource and not whole then word = about.subresource .. " of " .. word end
   local parts = { names and word .. " `" .. about.name .. "`" or "the " .. word }
   if about.namespace then parts[2] = "in namespace `" .. about.namespace .. "`" end
   return table.concat(parts, " ")
@@ -191,6 +191,12 @@ function hints.unsupported_media_type(_, about)
   end
 end
 
+function hints.invalid(err, about)
+  if about.verb == "patch" and #err.causes == 0 then
+    return "in a json patch, a `test` does not hold or a path is not there"
+  end
+end
+
 function hints.too_many_requests(err)
   for _, cause in ipairs(err.causes) do
     if cause.reason == "DisruptionBudget" then
@@ -229,7 +235,7 @@ local function is_plainly_absent(err, about)
 end
 
 local function message_of(err, about)
-  if is_plainly_absent(err, about) then return "there is no " .. subject(about) end
+  if is_plainly_absent(err, about) then return "there is no " .. subject(about, true) end
   if err.conflicts then
     local others = #err.conflicts == 1 and "a field that is" or "fields that are"
     return ("%s: it sets %s not its own%s"):format(attempt_of(about), others,
