@@ -19,7 +19,7 @@ local function check_entry(path, stat, wanted)
 end
 
 local function check_owner(path, stat, user)
-  if stat.uid == user.uid then return end
+  if not user or stat.uid == user.uid then return end
   local text = "`%s` belongs to uid %d, and the service runs as uid %d"
   refuse(text:format(path, stat.uid, user.uid), ("chown -R %d %s"):format(user.uid, path))
 end
@@ -27,7 +27,7 @@ end
 --- Checks that a keystore is there, is private (directories 0700, files 0600 or less) and belongs
 -- to who will use it.
 -- @tparam string path
--- @tparam table user {uid}
+-- @tparam[opt] table user {uid}; without it, whoever owns it
 -- @raise {kind="keystore"} naming the first file that is not as it must be, and the command that
 --   mends it
 function M.check(path, user)
