@@ -14,20 +14,26 @@ static mp_task *check_task(lua_State *L, int index) {
   return luaL_checkudata(L, index, MP_TASK_METATABLE);
 }
 
+static bool is_of_stdlib(const lua_Debug *ar) {
+  return strncmp(ar->source, "@moonport/", 10) == 0;
+}
+
 /* True when the caller of task.spawn (which is level 1) is a line at the prompt and not a function
- * of a module, whose tasks end with it. */
-static bool called_at_prompt(lua_State *L) {
+ * of a module, whose tasks end with it. by_stdlib: also where the line called a function of the
+ * stdlib that gives it something which lives on. */
+static bool called_at_prompt(lua_State *L, bool by_stdlib) {
   lua_Debug ar;
-  for (int level = 2; lua_getstack(L, level, &ar); level++) {
+  for (int level = by_stdlib ? 1 : 2; lua_getstack(L, level, &ar); level++) {
     lua_getinfo(L, "S", &ar);
-    if (*ar.what != 'C') /* pcall(task.spawn, fn) is the line's own too */
-      return strcmp(ar.source, MP_SESSION_CHUNK) == 0;
+    if (*ar.what != 'C' && !(by_stdlib && is_of_stdlib(&ar)))
+      return strcmp(ar.source, MP_SESSION_CHUNK) == 0; /* pcall(task.spawn, fn) is its own too */
   }
   return true;
 }
 
 /* spawn(options, fn, ...): options is a string of letters. c: contained, s: shielded, g: gate shut,
- * b: where the caller's caller is a line at the prompt, its session is the parent. */
+ * b: where the caller's caller is a line at the prompt, its session is the parent; p: also where
+ * functions of the stdlib are in between. */
 static int l_spawn(lua_State *L) {
   const char *options = luaL_checkstring(L, 1);
   if (!lua_isfunction(L, 2)) {
@@ -41,7 +47,8 @@ static int l_spawn(lua_State *L) {
     contained |= *options == 'c';
     shielded |= *options == 's';
     gate_shut |= *options == 'g';
-    if (*options == 'b' && parent && parent->line && called_at_prompt(L))
+    bool by_stdlib = *options == 'p';
+    if ((*options == 'b' || by_stdlib) && parent && parent->line && called_at_prompt(L, by_stdlib))
       parent = parent->parent;
   }
   mp_task *task = mp_task_spawn(L, parent, lua_gettop(L) - 2);

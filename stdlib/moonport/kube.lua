@@ -146,7 +146,7 @@ end
 -- @tparam string pod
 -- @tparam[opt] table options
 
---- Keeps a copy of objects that follows the cluster. See `cluster:mirror`.
+--- Keeps a copy of objects that follows the cluster. See @{Cluster:mirror}.
 -- @function mirror
 -- @tparam string|table resource
 -- @tparam[opt] table options
