@@ -66,9 +66,11 @@ end
 -- @treturn {table,...}|nil
 function M.claim_templates(ctx)
   if M.kind(ctx.manifest) ~= "claim" then return nil end
-  local template = claim(ctx, names.DATA_VOLUME, nil)
-  template.spec.volumeMode = "Filesystem"
-  return { template }
+  -- A StatefulSet's templates can never change: nothing stands here that may.
+  return { {
+    metadata = { name = names.DATA_VOLUME, labels = names.own_labels(ctx, claim_labels(ctx)) },
+    spec = claim_spec(ctx.manifest),
+  } }
 end
 
 local volumes = {}

@@ -117,19 +117,27 @@ local function merge(into, from)
   return into
 end
 
---- The labels of every object of a deployment.
+--- The labels that a deployment's objects have as long as it is there.
+-- @tparam context ctx
+-- @tparam[opt] table more further labels
+-- @treturn table
+function M.own_labels(ctx, more)
+  local labels = {
+    ["app.kubernetes.io/name"] = label_value(ctx.name),
+    ["app.kubernetes.io/instance"] = M.base(ctx),
+    ["app.kubernetes.io/managed-by"] = "moonport",
+    [M.NAME] = label_value(ctx.name),
+  }
+  return merge(merge(labels, M.selector(ctx)), more or {})
+end
+
+--- The labels of every object of a deployment: its own, and those of the manifest.
 -- @tparam context ctx
 -- @tparam[opt] table more further labels
 -- @treturn table
 function M.labels(ctx, more)
   local labels = merge({}, ctx.manifest.container and ctx.manifest.container.labels or {})
-  merge(labels, {
-    ["app.kubernetes.io/name"] = label_value(ctx.name),
-    ["app.kubernetes.io/instance"] = M.base(ctx),
-    ["app.kubernetes.io/managed-by"] = "moonport",
-  })
-  labels[M.NAME] = label_value(ctx.name)
-  return merge(merge(labels, M.selector(ctx)), more or {})
+  return merge(labels, M.own_labels(ctx, more))
 end
 
 --- The annotations of every object of a deployment.
