@@ -216,6 +216,8 @@ static void set_base(mp_http_hub *hub, mp_http_easy *easy) {
   set(curl, CURLOPT_WRITEFUNCTION, mp_http_on_body);
   set(curl, CURLOPT_WRITEDATA, easy);
   set(curl, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+  set(curl, CURLOPT_PREREQFUNCTION, mp_http_before_sending);
+  set(curl, CURLOPT_PREREQDATA, easy);
   set(curl, CURLOPT_USERAGENT, USER_AGENT);
   set(curl, CURLOPT_PROTOCOLS_STR, "http,https");
   set(curl, CURLOPT_NOSIGNAL, 1L);

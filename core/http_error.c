@@ -42,6 +42,8 @@ static const meaning meanings[] = {
     {CURLE_RECV_ERROR, "closed", NULL},
     {CURLE_SEND_ERROR, "closed", NULL},
     {CURLE_SEND_FAIL_REWIND, "rewind", "the body has to be sent again, and a stream cannot be"},
+    {CURLE_ABORTED_BY_CALLBACK, "closed",
+     "the connection ended without an answer, so nobody knows whether it was carried out"},
     {CURLE_TOO_MANY_REDIRECTS, "redirects", NULL},
     {CURLE_PEER_FAILED_VERIFICATION, "tls", NULL},
     {CURLE_SSL_CONNECT_ERROR, "tls", NULL},

@@ -90,7 +90,8 @@ struct mp_http {
   char *url;         /* as given */
   char *unix_socket; /* for messages */
   char *ca;          /* for messages: what certificates were checked against */
-  bool stream, follow, head_only;
+  bool stream, follow, head_only, reads;
+  long begun; /* how often libcurl began to send it */
   uint64_t max_body, idle_ms, active_at, timeout_ms, connect_timeout_ms;
   size_t buffer;
   void *fields; /* one block: the list libcurl reads and its text; wiped, it may hold secrets */
@@ -143,6 +144,7 @@ size_t mp_http_on_send(char *into, size_t one, size_t room, void *data);
 int mp_http_on_seek(void *data, curl_off_t offset, int origin);
 
 /* http_transfer.c */
+int mp_http_before_sending(void *data, char *to, char *from, int to_port, int from_port);
 size_t mp_http_on_head(char *bytes, size_t one, size_t len, void *data);
 size_t mp_http_on_body(char *bytes, size_t one, size_t len, void *data);
 void mp_http_done(mp_http *http, CURLcode rc); /* the transfer is over; takes it off the hub */

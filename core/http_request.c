@@ -244,6 +244,7 @@ static void set_body_source(setter *s, mp_http *http, int64_t size) {
 static void set_method(setter *s, mp_http *http, int64_t body_size) {
   const char *method = http->method;
   bool has_body = http->body_kind != MP_HTTP_BODY_NONE;
+  http->reads = is_reading(method);
   SET(s, CURLOPT_HTTPGET, 1L);
   if (has_body)
     set_body_source(s, http, body_size);

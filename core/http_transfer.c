@@ -213,6 +213,18 @@ static int add_field(mp_http *http, const char *line, size_t len) {
   return 0;
 }
 
+/* On a kept connection that ends without a word, libcurl would send a request once more, whatever
+ * it does; the first one may have been carried out. */
+int mp_http_before_sending(void *data, char *to, char *from, int to_port, int from_port) {
+  (void)to, (void)from, (void)to_port, (void)from_port;
+  mp_http_easy *easy = data;
+  mp_http *http = easy->owner;
+  long redirects = 0;
+  http->hub->api->easy_getinfo(easy->curl, CURLINFO_REDIRECT_COUNT, &redirects);
+  bool again = http->begun++ > redirects;
+  return again && !http->reads ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+}
+
 size_t mp_http_on_head(char *bytes, size_t one, size_t len, void *data) {
   mp_http *http = ((mp_http_easy *)data)->owner;
   int rc = 0;

@@ -11,6 +11,9 @@
 -- A call suspends only its task; cancelling the task, or a `task.timeout` around it, ends the
 -- request at once. Connections are kept and used again.
 --
+-- `GET`, `HEAD` and `OPTIONS` are sent once more when a kept connection ends without an answer;
+-- other requests never are, for they may have been carried out.
+--
 -- A status of 400 or more is an answer, not an error: look at `res.status`, call `res:check()`, or
 -- ask with `ok = true`. Errors are `{kind="http"}` with the code `resolve`, `connect`, `tls`,
 -- `proxy`, `timeout`, `closed` (the peer ended too early), `protocol`, `redirects`, `limit`,

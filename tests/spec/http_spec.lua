@@ -1,6 +1,7 @@
 local errors = require "moonport.errors"
 local http = require "moonport.http"
 local json = require "moonport.json"
+local net = require "moonport.net"
 local secret = require "moonport.secret"
 local task = require "moonport.task"
 
@@ -145,6 +146,35 @@ describe("http.request", function()
     assert.equal("ECONNREFUSED", err.cause.code)
     assert.truthy(err.message:find("`http://***@127.0.0.1:1/`", 1, true))
     assert.truthy(err.hint:find("running", 1, true))
+  end)
+
+  -- Answers the first request of each connection and ends the connection at the second.
+  local function serve_once(listener, methods)
+    while true do
+      local conn <close> = listener:accept()
+      for turn = 1, 2 do
+        local line = conn:read_line()
+        if not line then break end
+        methods[#methods + 1] = line:match "^%u+"
+        while conn:read_line() ~= "" do end -- luacheck: ignore
+        if turn == 1 then conn:write "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" end
+      end
+    end
+  end
+
+  it("is sent once more when a kept connection ends silently, if it only reads", function()
+    for method, sent in pairs { GET = 2, HEAD = 2, POST = 1, PUT = 1, PATCH = 1, DELETE = 1 } do
+      local listener <close> = net.listen { host = "127.0.0.1", port = 0 }
+      local methods = {}
+      local server = task.contained(serve_once, listener, methods)
+      local url = "http://127.0.0.1:" .. listener:port()
+      http.get(url)
+      local ok, err = pcall(http.request, { url = url, method = method })
+      server:cancel()
+      assert.equal(sent, #methods - 1, method)
+      assert.equal(sent == 2, ok)
+      assert.is_true(ok or errors.is(err, "http", "closed"), tostring(err))
+    end
   end)
 
   it("waits no longer than told", function()
