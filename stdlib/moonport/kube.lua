@@ -32,8 +32,8 @@
 -- - `subresource`: `"status"`, `"scale"` and others, in place of the object itself
 -- - `timeout`: seconds for all of it, pages and waits included (none)
 -- - `retries`: how often to try again what failed in passing (6); 0 for never
--- - `on_wait`: called before each such wait with `{seconds=, why=, attempt=, request=}`; without it
---   waits of more than a second are logged
+-- - `on_wait`: called before each such wait with `{seconds=, why=, attempt=, request=, error=}`, of
+--   which it may change `seconds`; without it waits of more than a second are logged
 --
 -- **Trying again**: a server that has too much to do (429), or says that it did not begin
 -- (ServerTimeout), is asked again after the time that it names, or else after a growing one. So is,

@@ -115,15 +115,14 @@ function M.send(cluster, request, control)
     local response, err = send(cluster, of_try(request, deadline), about)
     if response then return response end
     local most = retry.allowed(err, control.safe, cluster.shared.answered, retries)
-    local seconds = retry.delay(attempt, err.retry_after)
-    if not most or attempt > most or (deadline and clock.monotonic() + seconds >= deadline) then
-      raise(err, attempt, began)
-    end
-    tell(cluster, control.on_wait or cluster.on_wait, {
-      seconds = seconds, why = err.server_message or err.message, attempt = attempt,
-      request = about.request, error = err,
-    })
-    task.sleep(seconds)
+    local wait = {
+      seconds = retry.delay(attempt, err.retry_after), why = err.server_message or err.message,
+      attempt = attempt, request = about.request, error = err,
+    }
+    local too_late = deadline and clock.monotonic() + wait.seconds >= deadline
+    if not most or attempt > most or too_late then raise(err, attempt, began) end
+    tell(cluster, control.on_wait or cluster.on_wait, wait)
+    task.sleep(wait.seconds)
     attempt = attempt + 1
   end
 end

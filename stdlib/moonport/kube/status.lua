@@ -54,7 +54,9 @@ local function attempt_of(about)
   return ("`%s` failed"):format(about.request or "the request")
 end
 
+-- What is meant to be text, made fit to show.
 local function plain(value)
+  if type(value) ~= "string" then return nil end
   return (text.visible(value, "\n"):gsub("%s+$", ""))
 end
 
@@ -71,7 +73,7 @@ end
 local function cause_lines(causes)
   local lines = {}
   for index, cause in ipairs(causes) do
-    local field = cause.field ~= "" and cause.field or nil
+    local field = cause.field ~= "" and cause.field
     lines[index] = "\n  " .. (field and field .. ": " or "") .. (cause.message or "")
   end
   return table.concat(lines)
@@ -220,11 +222,12 @@ hints.internal_error = for_empty_table
 
 local function list_of_causes(details)
   local causes = {}
-  for index, cause in ipairs(details.causes or {}) do
-    causes[index] = {
-      field = cause.field and plain(cause.field), reason = cause.reason,
-      message = cause.message and plain(cause.message),
-    }
+  for _, cause in ipairs(type(details.causes) == "table" and details.causes or {}) do
+    if type(cause) == "table" then
+      causes[#causes + 1] = {
+        field = plain(cause.field), message = plain(cause.message), reason = plain(cause.reason),
+      }
+    end
   end
   return causes
 end
@@ -262,13 +265,14 @@ function M.from_status(status, about)
   local details = type(status.details) == "table" and status.details or {}
   local http_status = math.tointeger(status.code) or 500
   local causes = list_of_causes(details)
-  local said = status.message and status.message ~= "" and status.message or status.reason
+  local said, reason = plain(status.message), plain(status.reason)
+  if not said or said == "" then said = reason end
   return finish({
     kind = "kube",
-    code = code_of(status.reason, http_status),
+    code = code_of(reason, http_status),
     status = http_status,
-    reason = status.reason,
-    server_message = plain(said or "it does not say why"),
+    reason = reason,
+    server_message = said or "it does not say why",
     details = details,
     causes = causes,
     conflicts = http_status == 409 and M.conflicts(causes) or nil,
