@@ -54,7 +54,7 @@ describe("the pod of a blueprint", function()
       apiVersion = "v1",
       kind = "Pod",
       metadata = {
-        name = "squaring-0c5a3ad2-3",
+        name = "squaring-0c5a3ad2-r3",
         namespace = "blueprints",
         labels = with(LABELS, {
           ["app.kubernetes.io/version"] = "1.2", ["moonport/tag"] = "4f3c2b1a-3",

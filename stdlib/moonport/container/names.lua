@@ -47,11 +47,11 @@ function M.base(ctx)
   return ("%s-%s"):format(shortened(ctx.name, SET_LIMIT - 9), short_store(ctx))
 end
 
---- The pod of a revision.
+--- The pod of a revision. Those of a StatefulSet end with `-` and a number.
 -- @tparam context ctx
 -- @treturn string
 function M.pod(ctx)
-  return ("%s-%d"):format(M.base(ctx), ctx.revision)
+  return ("%s-r%d"):format(M.base(ctx), ctx.revision)
 end
 
 --- The StatefulSet.
