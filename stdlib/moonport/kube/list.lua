@@ -133,6 +133,7 @@ local function gather(listing)
     table.move(page.items, 1, #page.items, #items + 1, items)
     page = listing:next()
   end
+  all.metadata = all.metadata or {}
   all.metadata.continue, all.metadata.remainingItemCount = nil, nil
   return all
 end
