@@ -9,6 +9,7 @@ by path; `mp.kube` knows the API's objects.
 #include "errors.h"
 #include "gate.h"
 #include "http_reads.h"
+#include "stdin_watch.h"
 #include "task.h"
 
 #include <stdlib.h>
@@ -27,6 +28,11 @@ mp_kube *mp_kube_check_client(lua_State *L, int index) {
   return self->kube;
 }
 
+/* The prompt reads standard input itself. */
+static bool stdin_is_free(void) {
+  return !mp_stdin_is_watched();
+}
+
 /*** A client of a configuration; makes no request.
 @function open
 @tparam userdata config
@@ -40,6 +46,7 @@ static int l_open(lua_State *L) {
   lua_pushvalue(L, 1);
   lua_setiuservalue(L, -2, 1);
   self->kube = mp_kube_open(mp_loop_of(L), config);
+  mp_kube_set_stdin(self->kube, stdin_is_free);
   return 1;
 }
 

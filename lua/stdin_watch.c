@@ -15,6 +15,12 @@ struct mp_stdin_watch {
   void *data;
 };
 
+static unsigned watches;
+
+bool mp_stdin_is_watched(void) {
+  return watches > 0;
+}
+
 bool mp_stdin_is_readable(void) {
   struct pollfd fd = {.fd = STDIN_FILENO, .events = POLLIN};
   return poll(&fd, 1, 0) != 0;
@@ -49,6 +55,7 @@ mp_stdin_watch *mp_stdin_watch_open(uv_loop_t *loop, void (*on_readable)(void *d
   }
   mp_stdin_watch *self = mp_alloc(sizeof *self);
   self->epoll = epoll;
+  watches++;
   self->on_readable = on_readable;
   self->data = data;
   uv_poll_init(loop, &self->poll, epoll);
@@ -58,6 +65,8 @@ mp_stdin_watch *mp_stdin_watch_open(uv_loop_t *loop, void (*on_readable)(void *d
 }
 
 void mp_stdin_watch_close(mp_stdin_watch *self) {
-  if (self)
-    uv_close((uv_handle_t *)&self->poll, poll_closed);
+  if (!self)
+    return;
+  watches--;
+  uv_close((uv_handle_t *)&self->poll, poll_closed);
 }

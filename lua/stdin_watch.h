@@ -16,6 +16,9 @@ mp_stdin_watch *mp_stdin_watch_open(uv_loop_t *loop, void (*on_readable)(void *d
                                     mp_error *err);
 void mp_stdin_watch_close(mp_stdin_watch *watch);
 
+/* True while anybody watches it: the prompt, or who reads a line. */
+bool mp_stdin_is_watched(void);
+
 /* True when a read of standard input would return now: with bytes, the end, or an error. */
 bool mp_stdin_is_readable(void);
 

@@ -108,6 +108,10 @@ static void fill_tls(mp_kube *kube, mp_http_tls *tls) {
   tls->ca_pem = either(&files[MP_KUBE_CA], &cluster->ca_data);
   tls->cert_pem = either(&files[MP_KUBE_CERT], &user->cert_data);
   tls->key_pem = either(&files[MP_KUBE_KEY], &user->key_data);
+  if (kube->has_issued && kube->issued.cert.text) {
+    tls->cert_pem = (mp_http_bytes){kube->issued.cert.text, kube->issued.cert.len};
+    tls->key_pem = (mp_http_bytes){kube->issued.key.text, kube->issued.key.len};
+  }
   if (!tls->cert_pem.data)
     tls->key_pem = (mp_http_bytes){NULL, 0};
 }

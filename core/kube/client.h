@@ -30,6 +30,10 @@ typedef struct mp_kube mp_kube;
 /* No I/O yet. Takes a reference to the configuration. */
 mp_kube *mp_kube_open(mp_loop *loop, mp_kube_config *config);
 
+/* stdin_is_free: whether an exec plugin may have the terminal to ask a person; without it, whenever
+ * there is one. */
+void mp_kube_set_stdin(mp_kube *kube, bool (*stdin_is_free)(void));
+
 /* What waits for credentials ends with MP_CANCELLED; exchanges under way go on. NULL is fine. */
 void mp_kube_close(mp_kube *kube);
 
@@ -75,8 +79,8 @@ bool mp_kube_refused(mp_kube *kube, unsigned round);
  * the kubeconfig with its file and line. Leaves other errors alone. */
 void mp_kube_explain_error(const mp_kube *kube, mp_error *err);
 
-/* What can be told here of why the server may have answered 401: an expired client certificate or
- * token. NULL: nothing. The caller frees it. */
+/* What can be told here of why the server may have answered 401: which credentials they are, by
+ * field, file and line, and whether they have expired. The caller frees it. */
 char *mp_kube_explain_refusal(const mp_kube *kube);
 
 #endif

@@ -5,12 +5,18 @@
 #include "core/encode.h"
 #include "core/mem.h"
 #include "core/scrub.h"
+#include "plugin.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #define LOOK_EVERY_MS 1000
+#define RUN_EVERY_MS 1000   /* what a plugin gives may be expired already, by our clock */
+#define SAME_AGAIN_MS 10000 /* so long a plugin that brings refused credentials again is let be */
+#define SKEW_MOST 60        /* seconds before their end that credentials are renewed, at most */
+#define SKEW_PART 10        /* and this part of their life */
 
 /* ---- what the credentials are --------------------------------------------------------------- */
 
@@ -59,6 +65,8 @@ static void make_authorization(mp_kube *kube) {
     set_token(kube, config->user.token.text, config->user.token.len);
   else if (config->user.username.text)
     set_basic(kube, &config->user.username, &config->user.password);
+  else if (kube->has_issued && kube->issued.token.text)
+    set_token(kube, kube->issued.token.text, kube->issued.token.len);
 }
 
 /* ---- waiters -------------------------------------------------------------------------------- */
@@ -145,14 +153,123 @@ static void look_at_files(mp_kube *kube) {
   kube->work = mp_work_start(kube->loop, look_run, looked, job);
 }
 
+/* ---- plugins -------------------------------------------------------------------------------- */
+
+static int64_t clock_seconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  return now.tv_sec;
+}
+
+static int64_t skew_of(const mp_kube *kube) {
+  int64_t part = (kube->issued.expires_at - kube->issued_at) / SKEW_PART;
+  return part > SKEW_MOST ? SKEW_MOST : part > 0 ? part : 0;
+}
+
+static bool is_over(const mp_kube *kube, int64_t skew) {
+  return kube->issued.expires && clock_seconds() >= kube->issued.expires_at - skew;
+}
+
+static bool ran_within(const mp_kube *kube, uint64_t milliseconds) {
+  return kube->has_run && mp_loop_now(kube->loop) - kube->ran_at < milliseconds;
+}
+
+static bool plugin_is_due(const mp_kube *kube) {
+  if (kube->config->auth != MP_KUBE_AUTH_EXEC)
+    return false;
+  if (!kube->has_issued || kube->refused)
+    return true;
+  return is_over(kube, skew_of(kube)) && !ran_within(kube, RUN_EVERY_MS);
+}
+
+static bool same_value(const mp_kube_value *a, const mp_kube_value *b) {
+  if (!a->text || !b->text)
+    return a->text == b->text;
+  return strcmp(a->text, b->text) == 0;
+}
+
+static bool same_credential(const mp_kube_exec_credential *a, const mp_kube_exec_credential *b) {
+  return same_value(&a->token, &b->token) && same_value(&a->cert, &b->cert) &&
+         same_value(&a->key, &b->key);
+}
+
+/* The lines between BEGIN and END, which nobody else may see. */
+static void scrub_key(const mp_kube_value *key) {
+  const char *from = key->text ? strchr(key->text, '\n') : NULL;
+  const char *to = from ? strstr(from, "-----END") : NULL;
+  if (to)
+    mp_scrub_add(from, (size_t)(to - from));
+}
+
+static void take_issued(mp_kube *kube, mp_kube_exec_credential *credential) {
+  bool same = kube->has_issued && same_credential(&kube->issued, credential);
+  kube->came_same = same && kube->refused;
+  kube->refused = false;
+  if (!same)
+    kube->round++;
+  mp_kube_exec_credential_free(&kube->issued);
+  kube->issued = *credential;
+  *credential = (mp_kube_exec_credential){0};
+  kube->issued_at = clock_seconds();
+  kube->has_issued = true;
+  scrub_key(&kube->issued.key);
+  make_authorization(kube);
+}
+
+/* One that fails before the end of what it gave earlier harms nobody yet. */
+static const mp_error *to_report(mp_kube *kube, const mp_error *err) {
+  bool still_good = kube->has_issued && !kube->refused && !is_over(kube, 0);
+  return err && still_good ? NULL : err;
+}
+
+static void plugin_ended(void *data, mp_kube_exec_credential *credential, const mp_error *err) {
+  mp_kube *kube = data;
+  kube->plugin = NULL;
+  kube->ran_at = mp_loop_now(kube->loop);
+  kube->has_run = true;
+  if (credential && !kube->closed)
+    take_issued(kube, credential);
+  const mp_error *told = to_report(kube, err);
+  if (told && !mp_error_is(told, MP_CANCELLED)) {
+    kube->refused = false; /* the next request that is refused asks again */
+    end_all(kube, told);
+  }
+  step(kube);
+  mp_kube_unref(kube);
+}
+
+static void run_plugin(mp_kube *kube) {
+  const mp_kube_value *data = &kube->config->cluster.ca_data;
+  const mp_buf *file = &kube->sources.of[MP_KUBE_CA].bytes;
+  bool in_file = file->data != NULL;
+  bool is_free = !kube->stdin_is_free || kube->stdin_is_free();
+  mp_auto_error mp_error err = MP_ERROR_INIT;
+  kube->refs++;
+  if (mp_kube_plugin_run(kube->loop, kube->config, is_free, in_file ? file->data : data->text,
+                         in_file ? file->len : data->len, plugin_ended, kube, &kube->plugin,
+                         &err) == 0)
+    return;
+  kube->ran_at = mp_loop_now(kube->loop);
+  kube->has_run = true;
+  end_all(kube, to_report(kube, &err));
+  mp_kube_unref(kube);
+}
+
 /* ---- one step after the other --------------------------------------------------------------- */
 
 static void step(mp_kube *kube) {
   end_cancelled(kube);
-  if (TAILQ_EMPTY(&kube->waiters) || kube->work)
+  if (TAILQ_EMPTY(&kube->waiters)) {
+    if (kube->plugin)
+      mp_op_cancel(kube->plugin); /* nobody wants its answer any more */
+    return;
+  }
+  if (kube->work || kube->plugin)
     return;
   if (files_are_due(kube))
     look_at_files(kube);
+  else if (plugin_is_due(kube))
+    run_plugin(kube);
   else
     end_all(kube, NULL);
 }
@@ -191,7 +308,8 @@ int mp_kube_prepare(mp_kube *kube, mp_kube_cb cb, void *data, mp_op **op, mp_err
 }
 
 bool mp_kube_is_ready(const mp_kube *kube) {
-  return !kube->closed && !kube->work && !files_are_due(kube);
+  return !kube->closed && !kube->work && !kube->plugin && !files_are_due(kube) &&
+         !plugin_is_due(kube);
 }
 
 unsigned mp_kube_round(const mp_kube *kube) {
@@ -204,7 +322,12 @@ bool mp_kube_refused(mp_kube *kube, unsigned round) {
   if (round != kube->round)
     return true;
   kube->was_checked = false;
-  return mp_kube_sources_any(&kube->sources);
+  if (kube->config->auth != MP_KUBE_AUTH_EXEC)
+    return mp_kube_sources_any(&kube->sources);
+  if (kube->came_same && ran_within(kube, SAME_AGAIN_MS))
+    return false;
+  kube->refused = true;
+  return true;
 }
 
 /* ---- the client ----------------------------------------------------------------------------- */
@@ -234,11 +357,16 @@ mp_kube *mp_kube_open(mp_loop *loop, mp_kube_config *config) {
   return kube;
 }
 
+void mp_kube_set_stdin(mp_kube *kube, bool (*stdin_is_free)(void)) {
+  kube->stdin_is_free = stdin_is_free;
+}
+
 void mp_kube_unref(mp_kube *kube) {
   if (--kube->refs > 0)
     return;
   mp_kube_sources_free(&kube->sources);
   mp_kube_value_free(&kube->authorization);
+  mp_kube_exec_credential_free(&kube->issued);
   for (size_t i = 0; i < kube->config->user.as_extra_count; i++)
     free(kube->extra_names[i]);
   free(kube->extra_names);
@@ -253,6 +381,8 @@ void mp_kube_close(mp_kube *kube) {
   if (!kube)
     return;
   kube->closed = true;
+  if (kube->plugin)
+    mp_op_cancel(kube->plugin);
   if (!TAILQ_EMPTY(&kube->waiters))
     mp_kube_kick(kube);
   mp_kube_unref(kube);

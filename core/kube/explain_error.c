@@ -2,8 +2,10 @@
 #include "internal.h"
 
 #include "core/mem.h"
+#include "lifetime.h"
 
 #include <string.h>
+#include <time.h>
 
 /* "`FIELD` (FILE:LINE)", or how else it was set. */
 static char *place(const char *field, const mp_kube_value *value) {
@@ -96,11 +98,96 @@ void mp_kube_explain_error(const mp_kube *kube, mp_error *err) {
     explain_connect(kube->config, err);
 }
 
-char *mp_kube_explain_refusal(const mp_kube *kube) {
-  const mp_kube_config *config = kube->config;
-  const mp_kube_value *server = &config->cluster.server;
+/* ---- a 401 ---------------------------------------------------------------------------------- */
+
+static void put_time(char *to, size_t room, int64_t seconds) {
+  time_t time = (time_t)seconds;
+  struct tm tm;
+  gmtime_r(&time, &tm);
+  strftime(to, room, "%Y-%m-%dT%H:%M:%SZ", &tm);
+}
+
+/* "has expired ..." or "is not valid before ..." where that is so. */
+static void tell_lifetime(mp_buf *out, const mp_kube_lifetime *life) {
+  int64_t now = (int64_t)time(NULL);
+  char when[32];
+  if (life->until != 0 && now >= life->until) {
+    put_time(when, sizeof when, life->until);
+    mp_buf_printf(out, " has expired: it was valid until %s", when);
+  } else if (now < life->from) {
+    put_time(when, sizeof when, life->from);
+    mp_buf_printf(out, " is not valid before %s, and this machine's clock is behind that", when);
+  } else {
+    mp_buf_puts(out, " was not accepted");
+  }
+}
+
+static void tell_certificate(const mp_kube *kube, mp_buf *out) {
+  const mp_kube_user *user = &kube->config->user;
+  const mp_kube_source *file = &kube->sources.of[MP_KUBE_CERT];
+  mp_kube_lifetime life = {0};
+  if (file->value)
+    mp_kube_certificate_lifetime(file->bytes.data, file->bytes.len, &life);
+  else
+    mp_kube_certificate_lifetime(user->cert_data.text, user->cert_data.len, &life);
+  mp_auto_free char *at = place_of_cert(user);
+  mp_buf_printf(out, "the client certificate in %s", at);
+  tell_lifetime(out, &life);
+}
+
+static void tell_token(const mp_kube *kube, mp_buf *out) {
+  const mp_kube_user *user = &kube->config->user;
+  bool of_file = kube->sources.of[MP_KUBE_TOKEN].bytes.data != NULL;
+  mp_auto_free char *at =
+      of_file ? place("user.tokenFile", &user->token_file) : place("user.token", &user->token);
+  mp_kube_lifetime life = {0};
+  mp_kube_token_lifetime(kube->authorization.text, kube->authorization.len, &life);
+  mp_buf_printf(out, "the token of %s", at);
+  tell_lifetime(out, &life);
+}
+
+static void tell_plugin(const mp_kube *kube, mp_buf *out) {
+  const mp_kube_exec *exec = kube->config->user.exec;
+  mp_auto_free char *at = place("user.exec.command", &exec->command);
+  mp_kube_lifetime life = {.until = kube->issued.expires ? kube->issued.expires_at : 0};
+  mp_buf_printf(out, "what the credential plugin `%s` of %s gave", exec->command.text, at);
+  tell_lifetime(out, &life);
+}
+
+static void tell_nobody(const mp_kube_config *config, mp_buf *out) {
+  mp_auto_free char *server = place("cluster.server", &config->cluster.server);
   if (!config->secure)
-    return mp_sprintf("no credentials are sent over plain http, as in `cluster.server` (%s)",
-                      server->file ? server->file : server->from);
-  return NULL;
+    mp_buf_printf(out, "over plain http, as in %s, no credentials are sent", server);
+  else if (config->user_name.text)
+    mp_buf_printf(out, "the user `%s` has no credentials in the kubeconfig",
+                  config->user_name.text);
+  else
+    mp_buf_puts(out, "no user is chosen, so no credentials were sent");
+}
+
+char *mp_kube_explain_refusal(const mp_kube *kube) {
+  mp_buf out = MP_BUF_INIT;
+  mp_auto_free char *name = place("user.username", &kube->config->user.username);
+  switch (kube->config->auth) {
+  case MP_KUBE_AUTH_NONE:
+    tell_nobody(kube->config, &out);
+    break;
+  case MP_KUBE_AUTH_CERTIFICATE:
+    tell_certificate(kube, &out);
+    break;
+  case MP_KUBE_AUTH_BASIC:
+    mp_buf_printf(&out, "API servers take no user names and passwords since Kubernetes 1.19; %s",
+                  name);
+    mp_buf_puts(&out, " sets one. Use a token, a client certificate or an exec plugin");
+    break;
+  case MP_KUBE_AUTH_TOKEN:
+  case MP_KUBE_AUTH_TOKEN_FILE:
+  case MP_KUBE_AUTH_IN_CLUSTER:
+    tell_token(kube, &out);
+    break;
+  case MP_KUBE_AUTH_EXEC:
+    tell_plugin(kube, &out);
+    break;
+  }
+  return out.data;
 }

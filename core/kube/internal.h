@@ -4,11 +4,15 @@
  *   send.c         one exchange, with its second try
  *   credentials.c  who waits for credentials, and what is done to get them
  *   sources.c      files that are read again when they change
+ *   plugin.c       running an exec plugin
+ *   exec_credential.c  what it is told and answers
+ *   lifetime.c     until when certificates and tokens are valid
  *   explain_error.c  hints */
 #ifndef MP_CORE_KUBE_INTERNAL_H
 #define MP_CORE_KUBE_INTERNAL_H
 
 #include "client.h"
+#include "exec_credential.h"
 #include "sources.h"
 
 #include <sys/queue.h>
@@ -31,7 +35,10 @@ struct mp_kube {
   /* the credentials */
   mp_kube_sources sources;
   unsigned round;
-  mp_kube_value authorization; /* the header's value; wiped */
+  mp_kube_value authorization;    /* the header's value; wiped */
+  mp_kube_exec_credential issued; /* by the plugin, at `issued_at` (seconds since 1970) */
+  int64_t issued_at;
+  bool has_issued, refused; /* refused: the server did not take them */
 
   /* getting them */
   TAILQ_HEAD(mp_kube_waiters, waiter) waiters;
@@ -39,6 +46,10 @@ struct mp_kube {
   mp_op *work;         /* files are being read */
   uint64_t checked_at; /* when the files were looked at last, in loop time */
   bool was_checked;
+  mp_op *plugin;           /* is running */
+  uint64_t ran_at;         /* when it ended last, in loop time */
+  bool has_run, came_same; /* came_same: a refused credential came again */
+  bool (*stdin_is_free)(void);
 
   /* what mp_kube_fill gives out */
   mp_buf url;
