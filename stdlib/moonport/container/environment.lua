@@ -10,6 +10,7 @@ local crypto = require "moonport.crypto"
 local names = require "moonport.container.names"
 local places = require "moonport.container.places"
 local secret = require "moonport.secret"
+local secret_object = require "moonport.container.secret_object"
 
 local M = {}
 
@@ -124,16 +125,7 @@ end
 -- @tparam string namespace
 -- @treturn table object
 function M.secret(ctx, values, name, namespace)
-  local encoded = {}
-  for variable, value in pairs(values) do encoded[variable] = crypto.base64(value) end
-  return {
-    apiVersion = "v1",
-    kind = "Secret",
-    metadata = names.metadata(ctx, name, namespace),
-    type = "Opaque",
-    immutable = true,
-    data = encoded,
-  }
+  return secret_object.new(ctx, name, namespace, values)
 end
 
 return M

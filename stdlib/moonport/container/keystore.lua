@@ -11,6 +11,7 @@ local fs = require "moonport.fs"
 local keystore = require "moonport.keystore"
 local names = require "moonport.container.names"
 local secret = require "moonport.secret"
+local secret_object = require "moonport.container.secret_object"
 local text = require "moonport.text"
 local units = require "moonport.units"
 
@@ -21,8 +22,8 @@ local M = {
 
 local KEY_LIMIT = 253
 
-local function refuse(code, message, hint)
-  errors.raise { kind = "keystore", code = code, message = message, hint = hint }
+local function refuse(message, hint)
+  errors.raise { kind = "keystore", code = "refused", message = message, hint = hint }
 end
 
 local function escaped_byte(byte)
@@ -44,9 +45,9 @@ end
 local function check_path(entry)
   if entry.relative:sub(1, 2) == ".." then
     local problem = "`%s`: in a pod, no name at the top of a keystore begins with `..`"
-    refuse("refused", problem:format(entry.path), "rename it")
+    refuse(problem:format(entry.path), "rename it")
   elseif not utf8.len(entry.relative) then
-    refuse("refused", ("%s: the name is not UTF-8"):format(text.quote(entry.path)), "rename it")
+    refuse(("%s: the name is not UTF-8"):format(text.quote(entry.path)), "rename it")
   end
 end
 
@@ -54,7 +55,7 @@ local function check_type(entry)
   if entry.type == "file" or entry.type == "directory" then return end
   local link = entry.type == "link"
   local problem = "`%s` is a %s: a keystore for pods holds files and directories"
-  refuse("refused", problem:format(entry.path, link and "symbolic link" or entry.type),
+  refuse(problem:format(entry.path, link and "symbolic link" or entry.type),
     link and "put the file itself there" or "remove it")
 end
 
@@ -75,9 +76,10 @@ end
 
 local function check_size(path, total, largest)
   if total <= M.LIMIT then return end
-  refuse("limit",
-    ("the keystore `%s` has %s, and a Secret holds 1 MiB; its largest file is `%s` with %s"):format(
-      path, units.short_size(total), largest.path, units.short_size(largest.size)),
+  local problem =
+    "the keystore `%s` has %s, and a Secret holds 1 MiB; its largest file is `%s` with %s"
+  refuse(problem:format(path, units.short_size(total), largest.path,
+      units.short_size(largest.size)),
     "keep only keys there, or have the node's own directory: `container.keystore = \"host\"`")
 end
 
@@ -152,16 +154,9 @@ end
 -- @tparam string namespace
 -- @treturn table object
 function M.secret(ctx, files, name, namespace)
-  local data = {}
-  for _, file in ipairs(files) do data[file.key] = crypto.base64(file.value) end
-  return {
-    apiVersion = "v1",
-    kind = "Secret",
-    metadata = names.metadata(ctx, name, namespace),
-    type = "Opaque",
-    immutable = true,
-    data = data,
-  }
+  local values = {}
+  for _, file in ipairs(files) do values[file.key] = file.value end
+  return secret_object.new(ctx, name, namespace, values)
 end
 
 return M
