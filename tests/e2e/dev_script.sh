@@ -7,7 +7,7 @@ dev=$MP_SOURCE_DIR/dev
 
 it "lists its commands"
 "$dev" help >listed
-for command in setup build run demo test bench lint docs; do
+for command in setup build run demo cluster test bench lint docs; do
   check_matches listed "^  $command "
 done
 
