@@ -23,11 +23,19 @@ typedef struct {
 
 /* ---- which files ---------------------------------------------------------------------------- */
 
+/* As $KUBECONFIG holds it: the setting of an earlier command that is to be resolved alike. */
+static bool is_list(const char *text) {
+  struct stat info;
+  return strchr(text, ':') && stat(text, &info) < 0;
+}
+
 static int read_files(resolver *self) {
   const mp_kube_flags *flags = self->flags;
   mp_kubeconfig *files = &self->config->files;
-  if (flags->kubeconfig)
+  if (flags->kubeconfig && !is_list(flags->kubeconfig))
     return mp_kubeconfig_read(files, flags->kubeconfig, true, self->fault, self->err);
+  if (flags->kubeconfig)
+    return mp_kubeconfig_read_list(files, flags->kubeconfig, self->fault, self->err);
   const char *list = secure_getenv("KUBECONFIG");
   if (list && *list)
     return mp_kubeconfig_read_list(files, list, self->fault, self->err);

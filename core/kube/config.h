@@ -1,7 +1,8 @@
 /* Which cluster, as whom, how: kubeconfigs, options and environment resolved as kubectl resolves
  * them, or the service account of the pod we run in.
  *
- *   the kubeconfig option (which must exist), else $KUBECONFIG, else ~/.kube/config
+ *   the kubeconfig option (a file, which must exist, or a list as in $KUBECONFIG), else $KUBECONFIG,
+ *   else ~/.kube/config
  *   a context by option, else current-context; its cluster, user and namespace, each by option
  *   where there is none of all this: the service account of the pod
  *
