@@ -36,7 +36,7 @@ end
 -- @treturn table {name, target, data, origins, recipe, hooks, inputs, digest, command}
 function M.prepare(env, loaded)
   local found = M.recipe(env, loaded.target)
-  local inputs = fingerprint.inputs(found, loaded.data)
+  local inputs = fingerprint.inputs(found, loaded.data, env.state)
   return {
     name = loaded.name,
     target = loaded.target,

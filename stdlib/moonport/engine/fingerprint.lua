@@ -26,14 +26,20 @@ local function with_secret_digests(value, key)
   return copy
 end
 
---- Hashes the files that count as part of a manifest.
+--- Hashes the files that count as part of a manifest. Of one that is `sensitive` the digest is
+-- keyed, so that it tells nothing of what is in it.
 -- @tparam recipe recipe
 -- @tparam table data the manifest's
+-- @tparam state state
 -- @treturn table field -> {path, sha256}
-function M.inputs(recipe, data)
+function M.inputs(recipe, data, state)
   local inputs = {}
   for _, input in ipairs(recipe.inputs and recipe.inputs(data) or {}) do
-    inputs[input.field] = { path = input.path, sha256 = crypto.hash_file("sha256", input.path) }
+    local sha256 = crypto.hash_file("sha256", input.path)
+    inputs[input.field] = {
+      path = input.path,
+      sha256 = input.sensitive and state:digest(sha256) or sha256,
+    }
   end
   return inputs
 end

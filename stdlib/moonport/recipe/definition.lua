@@ -15,7 +15,8 @@ M.FIELDS = {
   params = { "table", "other recipes: the schema of their parameters" },
   inputs = {
     "function",
-    "(manifest) -> list of {field, path}: files whose content counts as part of the manifest",
+    "(manifest) -> list of {field, path}: files whose content counts as part of the manifest; "
+      .. "`sensitive`: of keys, say",
   },
   diagnose = {
     "function",
