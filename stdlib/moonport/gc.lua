@@ -122,13 +122,23 @@ local function sweep_runtime(sweep)
   end
 end
 
+-- What could not be looked at keeps nothing else from being swept.
+local function add_problem(sweep, what, problem)
+  sweep.rows[#sweep.rows + 1] = { what = what, action = "failed", error = problem }
+end
+
 local function sweep_marked(sweep)
   for _, name in ipairs(resources.kinds()) do
     local ok, kind = pcall(resources.kind, name)
-    for _, orphan in ipairs(ok and kind.orphans and kind.orphans(sweep.env.state) or {}) do
-      act(sweep, orphan.what or resources.describe(name, orphan.identity), function()
-        kind.remove(orphan.identity)
-      end)
+    local orphans = ok and kind.orphans and kind.orphans(sweep.env.state, sweep.env) or {}
+    for _, orphan in ipairs(orphans) do
+      if orphan.problem then
+        add_problem(sweep, orphan.what, orphan.problem)
+      else
+        act(sweep, orphan.what or resources.describe(name, orphan.identity), function()
+          kind.remove(orphan.identity)
+        end)
+      end
     end
   end
 end
