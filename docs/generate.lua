@@ -69,11 +69,15 @@ function sections.manifest()
   return fields(manifest.schema(), function(path) return not of_target(path) end)
 end
 
-function sections.native()
+local function target_fields(target)
   return fields(manifest.schema(), function(path)
-    return of_target(path) == "native" and path ~= "native"
+    return of_target(path) == target and path ~= target
   end)
 end
+
+function sections.native() return target_fields "native" end
+
+function sections.container() return target_fields "container" end
 
 function sections.config()
   local rows = {}

@@ -18,12 +18,13 @@ endfunction()
 set(MP_EMBED_OMITTED "^$")
 if(NOT MP_KUBE)
   string(APPEND MP_EMBED_OMITTED "|(^|stdlib/)moonport/(kube|container)(/|\\.lua)")
+  string(APPEND MP_EMBED_OMITTED "|^recipes/targets/container\\.lua")
 endif()
 
 set(MP_EMBED_ENTRIES)
 mp_embed_tree(MP_EMBED_ENTRIES "${PROJECT_SOURCE_DIR}/stdlib" "")
-list(FILTER MP_EMBED_ENTRIES EXCLUDE REGEX "${MP_EMBED_OMITTED}")
 mp_embed_tree(MP_EMBED_ENTRIES "${PROJECT_SOURCE_DIR}/recipes" "recipes/")
+list(FILTER MP_EMBED_ENTRIES EXCLUDE REGEX "${MP_EMBED_OMITTED}")
 list(APPEND MP_EMBED_ENTRIES "argparse.lua\t${VENDOR_ARGPARSE_LUA}")
 
 # moonport/version.lua: the project's version, as text.

@@ -16,6 +16,9 @@ local M = {}
 local MODULES = {
   shim = "moonport.shim",
   cgroup = "moonport.cgroup",
+  kubernetes = "moonport.container.resource",
+  ["kubernetes-host"] = "moonport.container.host",
+  ["kubernetes-namespace"] = "moonport.container.namespace",
 }
 
 local _state = { kinds = {} }
@@ -23,7 +26,8 @@ local _state = { kinds = {} }
 --- Registers a kind.
 -- @tparam string kind
 -- @tparam table fields `remove(identity)`; `describe(identity)` -> text for people; and, for `gc`,
--- `orphans(state)` -> list of {identity, what}: those with this store's mark that no deployment has
+-- `orphans(state, env)` -> list of {identity, what}: those with this store's mark that no
+-- deployment has; an entry {what, problem} says what could not be looked at, and why
 function M.register(kind, fields)
   _state.kinds[kind] = fields
 end

@@ -36,6 +36,17 @@ local kube = schema.record({
   namespace = schema.string { pattern = "^[a-z0-9-]+$", doc = "namespace that pods run in" },
   context = schema.string { doc = "context of the kubeconfig" },
   kubeconfig = schema.path { doc = "the kubeconfig" },
+  field_manager = schema.string {
+    pattern = "^[%w._/-]+$",
+    doc = "name under which moonport owns fields of objects (default: `moonport`)",
+  },
+  host_address = schema.string {
+    pattern = "^%S+$",
+    doc = "address by which pods reach this host; without it, moonport finds it",
+  },
+  runtime_classes = schema.list(schema.string { pattern = "^[a-z0-9.-]+$" }, {
+    doc = "RuntimeClasses that give a VM boundary, the best first, beside those that say so",
+  }),
 }, { default = {} })
 
 local image = schema.record({

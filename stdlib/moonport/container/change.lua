@@ -1,0 +1,107 @@
+--- Applying the objects of a deployment, and handing them from one revision to the next.
+-- @module moonport.container.change
+
+local clusters = require "moonport.container.cluster"
+local errors = require "moonport.errors"
+local marks = require "moonport.container.marks"
+local resource = require "moonport.container.resource"
+
+local M = {}
+
+-- Phases in which a pod does nothing any more.
+local ENDED = { Failed = true, Succeeded = true }
+
+local function taken(object, found)
+  errors.raise {
+    kind = "container", code = "taken",
+    message = ("the %s `%s` in namespace `%s` is not this deployment's: %s has it"):format(
+      object.kind, object.metadata.name, object.metadata.namespace, marks.owner(found)),
+    hint = "remove it, or deploy into another namespace",
+  }
+end
+
+-- Conflicts say which fields, and whose they are.
+local function explain_conflict(why, object)
+  if not (errors.is(why, "kube", "conflict") and why.conflicts) then error(why, 0) end
+  local fields = {}
+  for index, conflict in ipairs(why.conflicts) do
+    fields[index] = ("%s (%s)"):format(conflict.field, conflict.manager or "?")
+  end
+  errors.raise {
+    kind = "container", code = "conflict", conflicts = why.conflicts, cause = why,
+    message = ("others have set fields of the %s `%s` that this deployment sets as well: %s")
+      :format(object.kind, object.metadata.name, table.concat(fields, ", ")),
+    hint = "let them have it and leave it out of the manifest, or take it: "
+      .. "`container.force = { \"PATH\" }`",
+  }
+end
+
+-- What is on its way out, or has ended, would only seem to be there.
+local function is_spent(found)
+  return found.metadata.deletionTimestamp ~= nil
+    or found.kind == "Pod" and ENDED[(found.status or {}).phase] ~= nil
+end
+
+local function force_of(ctx)
+  local force = ctx.manifest.container.force
+  return type(force) == "table" and #force > 0 and force or force == true
+end
+
+--- Applies an object, by server-side apply.
+-- @tparam context ctx
+-- @tparam table cluster identity of the cluster
+-- @tparam table object
+-- @treturn table the object as it is then
+-- @raise {kind="container"} with the code "taken" (it is somebody else's) or "conflict"
+function M.apply(ctx, cluster, object)
+  local connection = clusters.reopen(cluster)
+  local identity = resource.identity(cluster, object, marks.of(ctx))
+  local found = resource.find(connection, identity)
+  if found then
+    found.apiVersion, found.kind = object.apiVersion, object.kind
+    if not marks.is_ours(found, marks.of(ctx)) then taken(object, found) end
+    if is_spent(found) then resource.remove(identity) end
+  end
+  local applied, why = try(connection.apply, connection, object, {
+    field_manager = clusters.field_manager(ctx), force = force_of(ctx),
+  })
+  if why then explain_conflict(why, object) end
+  return applied
+end
+
+--- The context of the revision that serves while another one is planned, applied or undone.
+-- @tparam context ctx with `present`
+-- @treturn table
+function M.as_present(ctx)
+  local present = ctx.present
+  return setmetatable({
+    revision = present.revision, tag = ("%s-%d"):format(ctx.id, present.revision),
+    manifest = present.manifest, intents = present.intents, results = present.results,
+    present = false,
+  }, { __index = ctx })
+end
+
+--- The revision that serves, where it goes on with the very object that an intent names.
+-- @tparam context ctx
+-- @tparam string step
+-- @tparam table intent {cluster, namespace, kind, name}
+-- @treturn ?table its context
+function M.successor(ctx, step, intent)
+  local other = ctx.present and ctx.present.intents[step]
+  if not other or other.name ~= intent.name or other.kind ~= intent.kind
+    or other.namespace ~= intent.namespace
+    or clusters.key(other.cluster) ~= clusters.key(intent.cluster) then
+    return nil
+  end
+  return M.as_present(ctx)
+end
+
+--- True while the deployment is being removed.
+-- @tparam context ctx
+-- @treturn boolean
+function M.is_going(ctx)
+  local row = ctx.state:deployment(ctx.name)
+  return row == nil or row.phase == "removing"
+end
+
+return M

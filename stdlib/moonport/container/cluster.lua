@@ -1,0 +1,168 @@
+--- The cluster that a deployment is on: connections, and how one is found again.
+--
+-- What the journal and resources keep of a cluster is its identity:
+--
+--   {kubeconfig, context, server, uid}
+--
+-- It is opened again by kubeconfig and context. Where these lead to another address by then, only
+-- the uid (that of the namespace `kube-system`, which lives as long as the cluster) can tell that
+-- it is the same one: on any other nothing of ours is, and looking there for it would mean to take
+-- it for gone.
+-- @module moonport.container.cluster
+
+local errors = require "moonport.errors"
+local fs = require "moonport.fs"
+
+local M = {
+  --- The namespace where nothing says another one.
+  NAMESPACE = "blueprints",
+  --- The field manager where the site names none.
+  FIELD_MANAGER = "moonport",
+}
+
+local _state = { open = {} } -- what opens it -> cluster; a connection serves all that needs it
+
+local function absolute_list(text)
+  local paths = {}
+  for path in text:gmatch "[^:]+" do paths[#paths + 1] = fs.absolute(path) end
+  return #paths > 0 and table.concat(paths, ":") or nil
+end
+
+-- The files that kubectl would read. In full: a later command may be run from elsewhere.
+local function kubeconfig_of(wanted)
+  if wanted then return fs.absolute(wanted) end
+  local listed = os.getenv "KUBECONFIG"
+  if listed and listed ~= "" then return absolute_list(listed) end
+  local home = os.getenv "HOME"
+  local default = home and home ~= "" and home .. "/.kube/config"
+  return default and fs.exists(default) and default or nil
+end
+
+local function connect(kubeconfig, context)
+  local key = ("%s\n%s"):format(kubeconfig or "", context or "")
+  local entry = _state.open[key]
+  if not entry then
+    local kube = require "moonport.kube"
+    entry = {
+      cluster = kube.connect {
+        kubeconfig = kubeconfig, context = context, field_manager = M.FIELD_MANAGER,
+      },
+      kubeconfig = kubeconfig,
+    }
+    _state.open[key] = entry
+  end
+  return entry.cluster, entry
+end
+
+-- The uid of the cluster; nil where one may not look.
+local function uid_of(entry)
+  if entry.uid == nil then
+    local found, why = try(entry.cluster.get, entry.cluster, "namespaces", "kube-system")
+    if why and not (errors.is(why, "kube", "forbidden") or errors.is(why, "kube", "not_found")) then
+      error(why, 0)
+    end
+    entry.uid = found and found.metadata.uid or false
+  end
+  return entry.uid or nil
+end
+
+local function settings(ctx)
+  local kube, own = ctx.config.kube or {}, ctx.manifest.container or {}
+  return own.kubeconfig or kube.kubeconfig, own.context or kube.context
+end
+
+--- The name under which fields of a deployment's objects are owned.
+-- @tparam context ctx
+-- @treturn string
+function M.field_manager(ctx)
+  return (ctx.config.kube or {}).field_manager or M.FIELD_MANAGER
+end
+
+--- The namespace of a deployment.
+-- @tparam context ctx
+-- @treturn string
+function M.namespace(ctx)
+  return ctx.manifest.container.namespace or (ctx.config.kube or {}).namespace or M.NAMESPACE
+end
+
+--- Connects to the cluster that manifest and site name. Makes no request.
+-- @tparam context ctx
+-- @treturn cluster
+-- @raise {kind="kube", code="config"}
+function M.open(ctx)
+  local wanted, context = settings(ctx)
+  return (connect(kubeconfig_of(wanted), context))
+end
+
+--- The identity of the cluster that manifest and site name. Asks it for its uid.
+-- @tparam context ctx
+-- @treturn table {kubeconfig, context, server, uid}
+function M.identity(ctx)
+  local wanted, context = settings(ctx)
+  local cluster, entry = connect(kubeconfig_of(wanted), context)
+  local config = cluster.config
+  return {
+    kubeconfig = entry.kubeconfig,
+    context = config.context,
+    server = config.server,
+    uid = uid_of(entry),
+  }
+end
+
+--- Where a deployment's objects go: what the intent of each of its steps begins with.
+-- @tparam context ctx
+-- @treturn table {cluster, namespace}
+function M.place(ctx)
+  local identity = M.identity(ctx)
+  if not ctx.planning then require("moonport.container.known").remember(ctx.state, identity) end
+  return { cluster = identity, namespace = M.namespace(ctx) }
+end
+
+--- The identity of the cluster of a site's configuration, for looking through it.
+-- @tparam table config of the site
+-- @treturn ?table nil where the site names none
+function M.identity_of_site(config)
+  local kube = config and config.kube or {}
+  if not (kube.kubeconfig or kube.context) then return nil end
+  return M.identity { config = config, manifest = {} }
+end
+
+local function another(identity, config, uid)
+  errors.raise {
+    kind = "container", code = "cluster",
+    message = ("context `%s` leads to %s now, and this was made on %s"):format(
+      identity.context or "(none)", config.server, identity.server),
+    hint = uid and identity.uid and "they are two clusters: let the context lead to the former one"
+      or "whether that is the same cluster cannot be told; let the context lead there",
+  }
+end
+
+--- Connects to a cluster again.
+-- @tparam table identity
+-- @treturn cluster
+-- @raise {kind="container", code="cluster"} where kubeconfig and context lead to another one now
+function M.reopen(identity)
+  local cluster, entry = connect(identity.kubeconfig, identity.context)
+  local config = cluster.config
+  if config.server ~= identity.server then
+    local uid = uid_of(entry)
+    if not uid or uid ~= identity.uid then another(identity, config, uid) end
+  end
+  return cluster
+end
+
+--- The cluster as people know it.
+-- @tparam table identity
+-- @treturn string
+function M.describe(identity)
+  return identity.context or identity.server
+end
+
+--- What identifies a cluster among several: two contexts may lead to one.
+-- @tparam table identity
+-- @treturn string
+function M.key(identity)
+  return identity.uid or identity.server
+end
+
+return M

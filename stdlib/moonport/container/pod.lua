@@ -1,0 +1,217 @@
+--- The step that runs the service: a Pod of the revision, or the StatefulSet of the deployment.
+--
+-- A Pod is called after its revision; the one before is stopped first, and comes back when the new
+-- one fails. A StatefulSet is one and the same for all revisions: a new revision changes its
+-- template, and Kubernetes replaces pod after pod. So taking back a revision that failed gives it
+-- the template of the one that serves; and retiring the one before leaves it as it is.
+-- @module moonport.container.pod
+
+local boundary = require "moonport.container.boundary"
+local change = require "moonport.container.change"
+local changes = require "moonport.container.changes"
+local clusters = require "moonport.container.cluster"
+local host = require "moonport.container.host"
+local marks = require "moonport.container.marks"
+local names = require "moonport.container.names"
+local resource = require "moonport.container.resource"
+local secrets = require "moonport.container.secrets"
+local workload = require "moonport.container.workload"
+
+local M = {}
+
+local SERVICE = "Service"
+local END_SECONDS = 60 -- beyond a pod's own grace
+
+-- What earlier steps have found out, for `moonport.container.workload`. A site may have removed any
+-- of them.
+local function parts_of(ctx, intent)
+  local isolation = ctx.intents.isolation or {}
+  local reached = ctx.results.host
+  return {
+    namespace = intent.namespace,
+    runtime_class = isolation.runtime_class,
+    runtime_handler = isolation.runtime_handler,
+    keystore = (ctx.intents.keystore or {}).source,
+    environment = ctx.intents.environment and { secret = ctx.intents.environment.name } or nil,
+    host = reached and reached.address and { address = reached.address } or nil,
+  }
+end
+
+local function identity_of(ctx, intent, kind, name, revision)
+  return {
+    cluster = intent.cluster, api_version = kind == "StatefulSet" and "apps/v1" or "v1",
+    kind = kind, namespace = intent.namespace, name = name,
+    mark = { store = ctx.store, deployment = ctx.id, revision = revision },
+  }
+end
+
+--- Chooses the names.
+-- @tparam context ctx
+-- @treturn table intent {cluster, namespace, kind, name, service}
+-- @treturn table resources
+function M.allocate(ctx)
+  local intent = clusters.place(ctx)
+  if workload.is_set(ctx.manifest) then
+    intent.kind, intent.name, intent.service = "StatefulSet", names.set(ctx), names.service(ctx)
+    return intent, {
+      { "kubernetes", identity_of(ctx, intent, SERVICE, intent.service, ctx.revision) },
+      { "kubernetes", identity_of(ctx, intent, "StatefulSet", intent.name, ctx.revision) },
+    }
+  end
+  intent.kind, intent.name = "Pod", names.pod(ctx)
+  return intent, { { "kubernetes", identity_of(ctx, intent, "Pod", intent.name, ctx.revision) } }
+end
+
+-- The same while planning, when no step has chosen yet; choosing only reads.
+local function planned_parts(ctx)
+  local class = boundary.allocate(ctx)
+  local environment = secrets.environment.allocate(ctx)
+  local address = host.planned_address(ctx)
+  return {
+    namespace = clusters.namespace(ctx),
+    runtime_class = class.runtime_class,
+    runtime_handler = class.runtime_handler,
+    keystore = secrets.keystore.allocate(ctx).source,
+    environment = environment.name and { secret = environment.name } or nil,
+    host = address and { address = address } or nil,
+  }
+end
+
+-- The objects of the revision that serves; none where it runs elsewhere.
+local function present_objects(ctx)
+  local intent = ctx.present and ctx.present.intents.pod
+  if not intent or not intent.kind then return nil end
+  local present = change.as_present(ctx)
+  return workload.objects(present, parts_of(present, intent))
+end
+
+local function describe(manifest)
+  local replicas = workload.is_set(manifest) and manifest.container.replicas
+  return replicas and ("StatefulSet of %d pods"):format(replicas) or "pod"
+end
+
+--- Tells what would run: for what replaces a revision, each field that differs.
+-- @tparam context ctx
+-- @treturn {change,...}
+function M.plan(ctx)
+  local wanted, present = workload.objects(ctx, planned_parts(ctx)), present_objects(ctx)
+  local what = describe(ctx.manifest)
+  if not present then
+    return { { action = "create", what = what, to = "image " .. ctx.manifest.image } }
+  end
+  local rows = changes.rows(present, wanted)
+  -- A pod of its own is made anew for each revision.
+  if #rows == 0 and not workload.is_set(ctx.manifest) then
+    rows[1] = { action = "change", what = what, to = "the same, made anew" }
+  end
+  return rows
+end
+
+-- What the server does not let be changed in a StatefulSet has it made anew; its claims stay.
+local function make_room(ctx, intent, object)
+  local identity = identity_of(ctx, intent, object.kind, object.metadata.name)
+  local found = resource.find(clusters.reopen(intent.cluster), identity)
+  if found and marks.is_ours(found, marks.of(ctx)) and #changes.immutable(found, object) > 0 then
+    resource.remove(identity)
+  end
+end
+
+--- Applies the objects.
+-- @tparam context ctx
+-- @tparam table intent
+-- @tparam[opt] table options `replicas`: in place of the manifest's, for a StatefulSet
+-- @treturn table {kind, name, uid}
+function M.apply(ctx, intent, options)
+  local objects = workload.objects(ctx, parts_of(ctx, intent))
+  local main = objects[#objects]
+  if options and options.replicas and main.kind == "StatefulSet" then
+    main.spec.replicas = options.replicas
+  end
+  if main.kind == "StatefulSet" then make_room(ctx, intent, main) end
+  local applied
+  for _, object in ipairs(objects) do applied = change.apply(ctx, intent.cluster, object) end
+  return { kind = intent.kind, name = intent.name, uid = applied.metadata.uid }
+end
+
+-- Gives the StatefulSet back to the revision that serves, which keeps it.
+local function give_back(successor)
+  local intent = successor.intents.pod
+  local found = resource.find(clusters.reopen(intent.cluster),
+    identity_of(successor, intent, "StatefulSet", intent.name))
+  if not found or marks.revision(found) == successor.revision or change.is_going(successor) then
+    return
+  end
+  M.apply(successor, intent, { replicas = successor.want == "stopped" and 0 or nil })
+end
+
+--- Takes back what `apply` did.
+-- @tparam context ctx
+-- @tparam table intent
+function M.undo(ctx, intent)
+  local successor = intent.kind == "StatefulSet" and change.successor(ctx, "pod", intent)
+  if successor then return give_back(successor) end
+  resource.remove(identity_of(ctx, intent, intent.kind, intent.name))
+  if intent.service then resource.remove(identity_of(ctx, intent, SERVICE, intent.service)) end
+end
+
+-- Stopping.
+
+-- True when the revision that takes over goes on with the same StatefulSet.
+local function goes_on_with(intent, successor)
+  if not successor or successor.recipe ~= "targets.container" or intent.kind ~= "StatefulSet"
+    or not workload.is_set(successor.manifest) then
+    return false
+  end
+  local place = successor.intents.namespace
+  return place == nil or place.namespace == intent.namespace
+    and clusters.key(place.cluster) == clusters.key(intent.cluster)
+end
+
+local function stop_set(ctx, intent)
+  local cluster = clusters.reopen(intent.cluster)
+  local identity = identity_of(ctx, intent, "StatefulSet", intent.name)
+  local found = resource.find(cluster, identity)
+  if not found or not marks.is_ours(found, marks.of(ctx)) then return end
+  M.apply(ctx, intent, { replicas = 0 })
+  local seconds = END_SECONDS + (found.spec.template.spec.terminationGracePeriodSeconds or 0)
+  cluster:wait("pods", { labels = names.selector(ctx) }, function(pod) return pod == nil end,
+    { timeout = seconds, namespace = intent.namespace })
+end
+
+local function has_ended(pod)
+  local statuses = (pod.status or {}).containerStatuses or {}
+  for _, status in ipairs(statuses) do
+    if not (status.state or {}).terminated then return false end
+  end
+  return pod.spec.nodeName == nil or #statuses > 0
+end
+
+-- Kubernetes keeps the pod for a while after all in it has ended (up to 10 s), while it gives its
+-- volumes back. The service is stopped by then.
+local function stop_pod(ctx, intent, grace)
+  local identity = identity_of(ctx, intent, "Pod", intent.name)
+  local cluster = clusters.reopen(intent.cluster)
+  local found = resource.find(cluster, identity)
+  if not found or not marks.is_ours(found, marks.of(ctx)) then return end
+  resource.remove(identity, { grace = grace, wait = false })
+  grace = grace or found.spec.terminationGracePeriodSeconds or 0
+  cluster:wait("pods", intent.name, function(pod)
+    return pod == nil or pod.metadata.uid ~= found.metadata.uid or has_ended(pod)
+  end, { timeout = END_SECONDS + grace, namespace = intent.namespace })
+end
+
+--- Ends the pods and keeps everything else.
+-- @tparam context ctx
+-- @tparam table intent
+-- @tparam[opt] table options `grace` (seconds); `reason`, `successor` when another revision takes
+-- over
+function M.stop(ctx, intent, options)
+  options = options or {}
+  if intent.kind == "Pod" then
+    stop_pod(ctx, intent, options.grace)
+  elseif not goes_on_with(intent, options.successor) then
+    stop_set(ctx, intent)
+  end
+end
+
+return M
