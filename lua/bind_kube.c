@@ -88,9 +88,18 @@ static int request_finish(lua_State *L, mp_wait *wait) {
   return 1;
 }
 
-/* The gate knows reads by their URL. */
+/* The gate knows reads by their URL, where the API is not below a path of its own. */
+static bool only_reads(lua_State *L, const mp_http_options *options) {
+  mp_http_options bare = *options;
+  lua_pushfstring(L, "https://server%s", options->url ? options->url : "");
+  bare.url = lua_tostring(L, -1);
+  bool reads = mp_http_only_reads(&bare);
+  lua_pop(L, 1);
+  return reads;
+}
+
 static void ask_gate(lua_State *L, const mp_kube *kube, const mp_http_options *options) {
-  if (!mp_gate_is_shut(L))
+  if (!mp_gate_is_shut(L) || only_reads(L, options))
     return;
   mp_http_options whole = *options;
   lua_pushfstring(L, "%s%s", mp_kube_config_of(kube)->base, options->url ? options->url : "");

@@ -236,6 +236,23 @@ describe("a request", function()
     assert.equal("tea", response.body)
   end)
 
+  it("to an API below a path is judged by what it asks there, in a plan", function()
+    local server <close> = scripted.start {
+      ["POST /k8s/clusters/a/api/v1/namespaces/default/pods"] = scripted.ok { kind = "Pod" },
+      ["GET /k8s/clusters/a/api/v1"] = scripted.resources("v1", { { "pods", "Pod" } }),
+    }
+    local path, guard <close> = require("moonport.fs").temp_file() -- luacheck: ignore guard
+    local cluster <close> = require("moonport.kube").connect {
+      server = server.url .. "/k8s/clusters/a", kubeconfig = path, cache = false,
+    }
+    task.read_only(function()
+      assert.equal("Pod", cluster:create(pod(), { dry_run = true }).kind)
+      local ok, err = pcall(cluster.create, cluster, pod())
+      assert.is_false(ok)
+      assert.is_true(errors.is(err, "gate", "refused"), tostring(err))
+    end)
+  end)
+
   it("streams what it is asked to, and raises a refusal of it", function()
     local server <close> = scripted.start {
       ["GET /log"] = { { status = 200, body = "a\nb\n" }, scripted.refusal(403, "Forbidden") },
