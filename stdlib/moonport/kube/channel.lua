@@ -8,6 +8,7 @@ local M = {}
 local Channel = {}
 Channel.__index = Channel
 
+-- One that holds `most` items.
 function M.new(most)
   return setmetatable({
     items = {}, first = 1, last = 0, most = most, closed = false,
