@@ -1,4 +1,6 @@
-/* Configurations of moonport.core.kube. */
+/*** Configurations.
+@submodule moonport.core.kube
+*/
 #include "bind_kube.h"
 
 #include "core/mem.h"
