@@ -4,6 +4,7 @@
  *   http_request.c   options -> easy handle
  *   http_body.c      where a request body comes from
  *   http_transfer.c  one exchange: libcurl's callbacks, waits, the end
+ *   http_connection.c  connections without an exchange
  *   http_error.c     libcurl's codes -> errors for operators
  *   http_field.c     header fields, redaction
  *   http_options.c   copies of options
@@ -92,6 +93,7 @@ struct mp_http {
   char *ca;          /* for messages: what certificates were checked against */
   bool stream, follow, head_only, reads;
   long begun; /* how often libcurl began to send it */
+  bool connection; /* no exchange: its transfer is over when it is made, and keeps the handle */
   uint64_t max_body, idle_ms, active_at, timeout_ms, connect_timeout_ms;
   size_t buffer;
   void *fields; /* one block: the list libcurl reads and its text; wiped, it may hold secrets */
@@ -131,6 +133,10 @@ mp_http *mp_http_take_spare(mp_http_hub *hub); /* zeroed but for empty buffers; 
 void mp_http_give_spare(mp_http *http);        /* what it owns, but for its buffers, is released */
 void mp_http_queue(mp_http *http);             /* there is something to report */
 void mp_http_watch_idle(mp_http *http);        /* its idle timeout counts from now */
+
+/* http_transfer.c: as mp_http_start, for an exchange or for a connection. */
+int mp_http_begin(mp_loop *loop, const mp_http_options *options, bool connection, mp_http **http,
+                  mp_error *err);
 
 /* http_request.c: checks the options, copies what outlives the call, sets the handle up. */
 int mp_http_check(const mp_http_options *options, mp_error *err);

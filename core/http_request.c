@@ -8,6 +8,8 @@
 #include <strings.h>
 #include <sys/un.h>
 
+#define CONNECTION_READ 65536 /* bytes that one read of a connection brings at most */
+
 /* ---- checking ------------------------------------------------------------------------------- */
 
 static int refuse(mp_error *err, const char *what) {
@@ -299,6 +301,14 @@ static void set_tls(setter *s, mp_http *http, const mp_http_tls *tls) {
   }
 }
 
+/* Proxies get a tunnel for plain HTTP too: what will be spoken is not for them. */
+static void set_connection(setter *s) {
+  set_long_once(s, CURLOPT_CONNECT_ONLY, 1);
+  set_long(s, CURLOPT_HTTPPROXYTUNNEL, 1);
+  set_long(s, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1); /* what TLS will offer by ALPN */
+  set_long(s, CURLOPT_BUFFERSIZE, CONNECTION_READ);
+}
+
 static void set_version(setter *s, const mp_http_options *options) {
   if (options->multiplex)
     set_long_once(s, CURLOPT_PIPEWAIT, 1);
@@ -421,7 +431,10 @@ int mp_http_set_up(mp_http *http, const mp_http_options *options, mp_error *err)
   set_method(&s, http, body_size);
   SET(&s, CURLOPT_HTTPHEADER, make_fields(http, options, own, own_count));
   set_limits(&s, http, options);
-  set_version(&s, options);
+  if (http->connection)
+    set_connection(&s);
+  else
+    set_version(&s, options);
   set_route(&s, http, options);
   set_tls(&s, http, &options->tls);
   if (s.rc == CURLE_OK)

@@ -116,13 +116,15 @@ static int open_body(mp_http *http, const mp_http_options *options, mp_error *er
   return mp_http_body_open(http, &empty, err);
 }
 
-int mp_http_start(mp_loop *loop, const mp_http_options *options, mp_http **out, mp_error *err) {
+int mp_http_begin(mp_loop *loop, const mp_http_options *options, bool connection, mp_http **out,
+                  mp_error *err) {
   if (mp_http_check(options, err) < 0)
     return -1;
   mp_http_hub *hub = mp_http_hub_of(loop, err);
   if (!hub)
     return -1;
   mp_http *http = make(hub, options);
+  http->connection = connection;
   if (open_body(http, options, err) < 0) {
     mp_http_unref(http);
     return -1;
@@ -143,6 +145,10 @@ int mp_http_start(mp_loop *loop, const mp_http_options *options, mp_http **out, 
   }
   *out = http;
   return 0;
+}
+
+int mp_http_start(mp_loop *loop, const mp_http_options *options, mp_http **http, mp_error *err) {
+  return mp_http_begin(loop, options, false, http, err);
 }
 
 /* ---- libcurl's callbacks: the head ---------------------------------------------------------- */
@@ -309,7 +315,23 @@ static void note_route(mp_http *http) {
   }
 }
 
+static bool failed(const mp_http *http) {
+  return http->error.domain != NULL;
+}
+
+/* libcurl keeps the connection as long as the handle stays with it. */
+static void connected(mp_http *http) {
+  http->idle_ms = 0;
+  http->done = true;
+  if (http->in.cb)
+    mp_http_queue(http);
+}
+
 void mp_http_done(mp_http *http, CURLcode rc) {
+  if (http->connection && rc == CURLE_OK && !failed(http)) {
+    connected(http);
+    return;
+  }
   note_timings(http);
   note_route(http);
   if (rc != CURLE_OK)
@@ -323,10 +345,6 @@ void mp_http_done(mp_http *http, CURLcode rc) {
 }
 
 /* ---- waiting -------------------------------------------------------------------------------- */
-
-static bool failed(const mp_http *http) {
-  return http->error.domain != NULL;
-}
 
 /* Bytes that came before a failure are still handed out. */
 static bool is_satisfied(const mp_http *http, const mp_http_waiter *waiter) {
