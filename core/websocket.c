@@ -377,6 +377,10 @@ bool mp_websocket_take(mp_websocket *websocket, mp_websocket_kind *kind, const c
   return true;
 }
 
+bool mp_websocket_ended(const mp_websocket *websocket) {
+  return over(websocket) && !websocket->error.domain && STAILQ_EMPTY(&websocket->inbox);
+}
+
 static void cancel_sending(mp_op *op) {
   mp_websocket_sending *sending = (mp_websocket_sending *)op;
   sending->cancelled = true;

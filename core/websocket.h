@@ -104,6 +104,10 @@ int mp_websocket_receive(mp_websocket *websocket, mp_websocket_receive_cb cb, vo
 bool mp_websocket_take(mp_websocket *websocket, mp_websocket_kind *kind, const char **bytes,
                        size_t *len);
 
+/* True once the peer has closed, or we have, and all messages were received: a receive would bring
+ * NULL. */
+bool mp_websocket_ended(const mp_websocket *websocket);
+
 /* Pings and waits for the answer. One such operation at a time. */
 int mp_websocket_ping(mp_websocket *websocket, mp_websocket_cb cb, void *data, mp_op **op,
                       mp_error *err);

@@ -15,6 +15,7 @@
 #include "bind_sys.h"
 #include "bind_terminal.h"
 #include "bind_user.h"
+#include "bind_websocket.h"
 #include "bind_yaml.h"
 #include "errors.h"
 #include "loader.h"
@@ -48,6 +49,7 @@ const luaL_Reg mp_c_modules[] = {
     {"task", luaopen_moonport_task},
     {"user", luaopen_moonport_user},
     {"terminal", luaopen_moonport_terminal},
+    {"websocket", luaopen_moonport_websocket},
     {"yaml", luaopen_moonport_yaml},
     {NULL, NULL},
 };

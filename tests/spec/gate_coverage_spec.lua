@@ -4,6 +4,8 @@ local errors = require "moonport.errors"
 local fs = require "moonport.fs"
 local task = require "moonport.task"
 
+local double = dofile(os.getenv "MP_SOURCE_DIR" .. "/tests/spec/websocket_double.lua")
+
 local function words(text)
   local list = {}
   for word in text:gmatch "%S+" do list[word] = true end
@@ -35,6 +37,7 @@ local READS = {
   ["moonport.core.task"] = "cancelled close_timeout current event sleep spawn",
   ["moonport.core.terminal"] = "columns cooked footer is_terminal raw read_line size truncate",
   ["moonport.core.user"] = "lookup",
+  ["moonport.core.websocket"] = "",
   ["moonport.core.yaml"] = "decode decode_all encode encode_all",
   -- Our own state may be read and noted in during a plan; opening its file is what asks.
   ["moonport.store"] = "run row rows begin close transaction",
@@ -54,6 +57,7 @@ local READS = {
   ["moonport.signals"] = "close wait",
   ["moonport.stream"] = "read read_line read_all lines close",
   ["moonport.task"] = "await cancel status traceback",
+  ["moonport.websocket"] = "close messages ping receive",
   io = "close flush input lines read type",
   os = "clock date difftime exit getenv setlocale time",
   package = "searchpath",
@@ -94,6 +98,8 @@ describe("the effect gate covers", function()
     made.kube = kube.open(kube.config {
       kubeconfig = "/dev/null", server = "http://127.0.0.1:9", namespace = "moon" })
     made.listener, made.stream = stream_pair(fs.join(dir, "socket"))
+    made.echo = double.start()
+    made.websocket = require("moonport.websocket").connect(made.echo.url)
   end)
 
   teardown(function()
@@ -104,6 +110,8 @@ describe("the effect gate covers", function()
     made.kube:close()
     made.signals:close()
     made.stream:close()
+    made.websocket:close()
+    made.echo.close()
     made.listener:close()
     made.file:close()
     made.reader:close()
@@ -172,6 +180,10 @@ describe("the effect gate covers", function()
         write = function() made.stream:write "x" end,
         shutdown = function() made.stream:shutdown() end,
       },
+      ["moonport.core.websocket"] = {
+        connect = function() core.websocket.connect({ url = "ws://127.0.0.1:9/" }, {}) end,
+      },
+      ["moonport.websocket"] = { send = function() made.websocket:send "x" end },
       io = {
         open = function() io.open(path, "w") end,
         output = function() io.output(path) end,
