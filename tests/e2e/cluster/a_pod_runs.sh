@@ -84,7 +84,7 @@ machine=$(ip -4 route get "${server%:*}" | sed -n 's/.* src \([^ ]*\).*/\1/p')
 port=$((20000 + $$ % 10000))
 mkdir www
 echo from the machine >www/index.html
-(exec -a httpd "$MP_TEST_CACHE/cluster-busybox" -f -p "$machine:$port" -h www) &
+"$MP_TEST_CACHE/cluster-busybox/busybox" httpd -f -p "$machine:$port" -h www &
 curl --silent --fail --retry 50 --retry-connrefused --retry-max-time 20 --output /dev/null "http://$machine:$port/"
 check_equal "answer" "$(kubectl exec runc -- timeout 20 wget -qO- "http://$machine:$port/")" "from the machine"
 

@@ -27,8 +27,18 @@ machine() {
   sysctl -a 2>/dev/null | grep -E '^(vm\.overcommit|vm\.panic|kernel\.(panic|keys)|net\.(bridge|netfilter|ipv4\.(ip_forward|conf\.all)))' |
     grep -vE 'nf_conntrack_count'
   echo "# folders"
-  find / /etc /opt /run /run/netns /tmp /var/lib /var/lib/cni /var/lib/cni/results /var/log "$PWD" \
-    -mindepth 1 -maxdepth 1 -printf '%p\n' 2>/dev/null | grep -vE "^$PWD/(before|after)" | sort
+  find / /etc /opt /run /run/netns /var/lib /var/lib/cni /var/log "$PWD" -mindepth 1 -maxdepth 1 2>/dev/null |
+    grep -vE "^$PWD/(before|after|difference)" | sort
+  echo "# results of CNI, but for those of other nodes"
+  find "$results" -type f -printf '%f\n' 2>/dev/null | { grep -vFf <(others) || true; } | sort
+}
+
+# The sandboxes of other nodes that run at the time.
+results=/var/lib/cni/results
+others() {
+  echo none
+  find "$results" -name "mp-test-cluster-*" ! -name "mp-test-cluster-$(cksum <<<"$MP_CLUSTER_DIR" | cut -d' ' -f1)-*" 2>/dev/null |
+    grep -oE '[0-9a-f]{64}'
 }
 
 check_same() {
