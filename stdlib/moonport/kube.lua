@@ -141,9 +141,9 @@ end
 -- @tparam string|table resource
 -- @tparam[opt] table options
 
---- Reads and follows what a pod's containers write. See `cluster:logs`.
+--- Reads and follows what a pod's containers write. See @{Cluster:logs}.
 -- @function logs
--- @tparam string pod
+-- @tparam string|table whose
 -- @tparam[opt] table options
 
 --- Keeps a copy of objects that follows the cluster. See @{Cluster:mirror}.

@@ -112,6 +112,15 @@ end
 
 function Request:finish() self.conn:write "0\r\n\r\n" end
 
+--- Calls a function when the client has had enough and closes its connection. To be ended with
+-- `request.listener:cancel()` before the answer is: what comes then is the next request.
+function Request:until_gone(fn)
+  self.listener = task.contained(function()
+    pcall(self.conn.read, self.conn)
+    fn()
+  end)
+end
+
 function Request:cut() self.conn:close() end
 
 -- ---- the store ----------------------------------------------------------------------------------
@@ -249,13 +258,6 @@ local function send_events(self, request, name, wanted, at)
   return last + 1
 end
 
--- A client that has had enough closes its connection.
-local function notice_end(self, request)
-  pcall(request.conn.read, request.conn)
-  request.ended = true
-  wake(self)
-end
-
 local function watch(self, request, name, namespace)
   request.from = tonumber(request.query.resourceVersion) or self.version
   self.watches = self.watches + 1
@@ -268,7 +270,10 @@ local function watch(self, request, name, namespace)
   local wanted = selects(request.query, namespace)
   request:begin()
   self.open[request] = true
-  request.listener = task.contained(notice_end, self, request)
+  request:until_gone(function()
+    request.ended = true
+    wake(self)
+  end)
   local at = 1
   while not request.ended do
     at = send_events(self, request, name, wanted, at)

@@ -26,6 +26,9 @@ local Mirror = {}
 Mirror.__index = Mirror
 Mirror.__name = "moonport.kube.mirror"
 Mirror.__close = function(self) self:close() end
+Mirror.__tostring = function(self)
+  return ("mirror of %s (%d objects)"):format(self.what, self.index.count)
+end
 
 local function check(self)
   if self.failure then error(self.failure, 0) end

@@ -46,6 +46,7 @@ Watch.__index = Watch
 Watch.__name = "moonport.kube.watch"
 Watch.__call = function(self) return self:next() end
 Watch.__close = function(self) self:close() end
+Watch.__tostring = function(self) return "watch of " .. self.what end
 
 local CHANGES = { ADDED = true, MODIFIED = true, DELETED = true }
 
