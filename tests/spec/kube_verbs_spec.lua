@@ -488,8 +488,8 @@ describe("apply", function()
     for _, request in ipairs(server.requests) do assert.is_nil(request.query.force) end
   end)
 
-  -- A server on which `kubectl` owns these fields; it counts its versions, and `meanwhile` may
-  -- change things before a forced request.
+  -- A server on which `kubectl` (or `self.owner`) owns these fields; it counts its versions, and
+  -- `meanwhile` may change things before a forced request.
   local function owned(fields, meanwhile)
     local version = 1
     local self = { forced = 0 }
@@ -500,7 +500,12 @@ describe("apply", function()
       ["PATCH " .. PATH] = function(request)
         local object = json.decode(request.body)
         if not request.query.force then
-          return #fields > 0 and conflict(table.unpack(fields)) or scripted.ok(object)
+          if #fields == 0 then return scripted.ok(object) end
+          local refusal = conflict(table.unpack(fields))
+          for _, cause in ipairs(refusal.body.details.causes) do
+            cause.message = cause.message:gsub("kubectl", self.owner or "kubectl")
+          end
+          return refusal
         end
         if meanwhile and meanwhile(fields) then version = version + 1 end
         if object.metadata.resourceVersion ~= "" .. version then
@@ -534,6 +539,17 @@ describe("apply", function()
       assert.equal(2, #err.conflicts)
       assert.equal(0, double.forced)
     end
+  end)
+
+  it("takes over what the same manager has set by another verb", function()
+    local double = owned { "data.a" }
+    double.owner = "me"
+    local server <close> = scripted.start(double.script)
+    local cluster = connect(server)
+    failure("kube", "conflict", cluster.apply, cluster, map())
+    assert.equal(0, double.forced)
+    cluster:apply(map(), { field_manager = "me" })
+    assert.equal(1, double.forced)
   end)
 
   it("by path takes nothing that another takes meanwhile", function()

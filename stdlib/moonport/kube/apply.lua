@@ -75,10 +75,11 @@ local function bound_to(object, version)
   return copy
 end
 
--- Conflicts that are not asked for stay an error, of only these.
-local function refuse_others(err, paths)
+-- Raises unless all conflicts are about fields that may be taken over: those at `paths`, and those
+-- that the same manager has set by another verb, which the server counts as somebody else's.
+local function refuse_others(err, manager, paths)
   for _, conflict in ipairs(err.conflicts) do
-    if not is_within(conflict.field, paths) then error(err, 0) end
+    if conflict.manager ~= manager and not is_within(conflict.field, paths) then error(err, 0) end
   end
 end
 
@@ -95,16 +96,17 @@ end
 -- of the object of which the conflicts are known: read the version, see the conflicts (of that or a
 -- later one), force on that version only.
 local function apply_paths(cluster, object, options, paths)
+  local manager = options.field_manager or cluster.field_manager
   local done, err = try(send, cluster, object, options, false)
   for _ = 1, ROUNDS do
     if done then return done end
     if not is_conflict(err) or not err.conflicts then error(err, 0) end
-    refuse_others(err, paths)
+    refuse_others(err, manager, paths)
     local now = cluster:get(object, object.metadata.name, read_options(options))
     done, err = try(send, cluster, object, options, false)
     if done then return done end
     if not is_conflict(err) or not err.conflicts then error(err, 0) end
-    refuse_others(err, paths)
+    refuse_others(err, manager, paths)
     local bound = bound_to(object, now.metadata.resourceVersion)
     done, err = try(send, cluster, bound, options, true)
     if not done and is_conflict(err) then done, err = try(send, cluster, object, options, false) end
@@ -123,7 +125,8 @@ end
 --     }
 --
 -- Where it holds a field that another manager owns, with another value, nothing changes and the
--- error lists `conflicts`.
+-- error lists `conflicts`. What the same manager has set by another verb (`create`, `patch`,
+-- `scale`) is its own.
 -- @function Cluster:apply
 -- @tparam table object the fields to decide about, and no others
 -- @tparam[opt] table options `force`: a list of paths (`{"spec.replicas"}`, of these and all below
@@ -135,8 +138,8 @@ function M.apply(self, object, options)
   options = options_of.check("cluster:apply", options, apply_options)
   local force = forced_paths(options.force)
   check(object)
-  if type(force) == "table" then return apply_paths(self, object, options, force) end
-  return send(self, object, options, force)
+  if force == true then return send(self, object, options, true) end
+  return apply_paths(self, object, options, force or {})
 end
 
 return M

@@ -62,12 +62,7 @@ end
 local function send(cluster, request, about)
   local response, err = try(cluster.client.request, cluster.client, request)
   if not response then
-    if err.kind == "http" then
-      err.server = cluster.server
-      if err.code == "connect" then
-        err.hint = "is the API server running there? kube.explain() tells where its address is from"
-      end
-    end
+    if err.kind == "http" then err.server = cluster.server end
     return nil, err
   end
   cluster.shared.answered = true

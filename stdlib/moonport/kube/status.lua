@@ -149,6 +149,7 @@ function hints.forbidden(err, about)
   return ("%s; `%s` asks again, a Role or ClusterRole grants it"):format(who, can_call(about))
 end
 
+-- Where the client does not know better.
 function hints.unauthorized(_, about)
   local config = about.cluster and about.cluster.config or {}
   local what = config.auth and config.auth ~= "none" and "its credentials (" .. config.auth .. ")"
@@ -261,7 +262,8 @@ end
 -- The error that a `Status` object stands for.
 --   about: `cluster`, and what was tried: `verb` (a word), `api_verb`, `resource` (found), `name`,
 --   `namespace`, `subresource`, or `request` ("GET /path")
-function M.from_status(status, about)
+--   hint: where somebody knows one already
+function M.from_status(status, about, hint)
   local details = type(status.details) == "table" and status.details or {}
   local http_status = math.tointeger(status.code) or 500
   local causes = list_of_causes(details)
@@ -269,6 +271,7 @@ function M.from_status(status, about)
   if not said or said == "" then said = reason end
   return finish({
     kind = "kube",
+    hint = hint,
     code = code_of(reason, http_status),
     status = http_status,
     reason = reason,
@@ -291,9 +294,10 @@ end
 -- The error of an answer (of mp.http) with a status of 400 or more and this body.
 function M.error_of(response, body, about)
   local status = decoded(body)
+  local known = rawget(response, "hint") -- why credentials may not have been accepted
   if status then
     status.code = math.tointeger(status.code) or response.status
-    return M.from_status(status, about)
+    return M.from_status(status, about, known)
   end
   local page = of_page(body)
   local said = ("the server answered %d %s%s"):format(response.status, response.reason or "",
@@ -303,7 +307,7 @@ function M.error_of(response, body, about)
   return finish({
     kind = "kube", code = code_of(nil, response.status), status = response.status,
     server_message = said, details = {}, causes = {}, unknown_path = ours or nil,
-    hint = not ours and response.status ~= 401 and page ~= "" and
+    hint = known or not ours and response.status ~= 401 and page ~= "" and
       "these are not an API server's words: a proxy or load balancer may stand before it" or nil,
   }, about)
 end
