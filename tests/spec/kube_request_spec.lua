@@ -390,6 +390,21 @@ describe("a refusal", function()
     assert.is_true(#err.message < 200)
   end)
 
+  it("may be a page where an object should be", function()
+    local page = { status = 200, body = "<html><title>Log in</title>please</html>" }
+    local server <close> = scripted.start { ["GET /version"] = page, ["GET " .. POD] = page,
+      ["GET /api/v1/namespaces/default/pods"] = page }
+    local cluster = server:connect()
+    for _, call in ipairs {
+      function() cluster:version() end, function() cluster:get("pods", "web") end,
+      function() cluster:list "pods" end,
+    } do
+      local err = failure("protocol", call)
+      assert.matches("answered what is no JSON: Log in", err.message, 1, true)
+      assert.matches(server.url, err.message, 1, true)
+    end
+  end)
+
   it("with odd contents is still one", function()
     for _, body in ipairs {
       '{"kind":"Status"}', '{"kind":"Status","details":[],"message":null,"code":"x"}',

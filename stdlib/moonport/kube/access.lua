@@ -67,7 +67,7 @@ function M.can(self, what)
   }, {
     safe = true, deadline = deadline, retries = options.retries, on_wait = options.on_wait,
   })
-  local status = response:json().status or {}
+  local status = request.decode(response).status or {}
   local why = status.reason or status.evaluationError
   return status.allowed == true, why ~= "" and why or nil
 end
@@ -79,9 +79,9 @@ end
 -- @raise {kind="kube"}, {kind="http"}
 function M.version(self, options)
   options = options_of.check("cluster:version", options, {})
-  return request.send(self, { method = "GET", path = "/version" }, {
+  return request.decode(request.send(self, { method = "GET", path = "/version" }, {
     safe = true, timeout = options.timeout, retries = options.retries, on_wait = options.on_wait,
-  }):json()
+  }))
 end
 
 return M

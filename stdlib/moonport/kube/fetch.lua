@@ -26,7 +26,7 @@ local function get(cluster, path, options)
     safe = true, timeout = options.timeout, retries = options.retries,
     about = { request = "GET " .. path },
   })
-  return response:json()
+  return request.decode(response)
 end
 
 local function list_of(value) return type(value) == "table" and value or {} end

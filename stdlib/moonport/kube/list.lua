@@ -54,7 +54,7 @@ local function query_of(listing, token)
   return query
 end
 
--- The text of a page.
+-- The response that holds a page.
 local function ask(listing, token)
   local options, cluster = listing.options, listing.cluster
   return discovery.with(cluster, listing.resource, function(found)
@@ -69,7 +69,7 @@ local function ask(listing, token)
       safe = true, deadline = listing.deadline, retries = options.retries,
       on_wait = options.on_wait,
       about = { verb = "list", api_verb = "list", resource = found, namespace = namespace },
-    }).body
+    })
   end)
 end
 
@@ -81,8 +81,8 @@ local function glimpse(body)
   return metadata and metadata:match('"continue":"([%w_=-]+)"')
 end
 
-local function read(listing, body)
-  local page = json.decode(body)
+local function read(listing, response)
+  local page = request.decode(response)
   if type(page.items) ~= "table" then page.items = json.array {} end
   local kind = type(page.kind) == "string" and page.kind:match("^(.+)List$") or listing.found.kind
   local without = listing.options.managed_fields == false
@@ -105,11 +105,10 @@ function Listing:next()
   if self.done then return nil end
   local ahead = self.ahead
   self.ahead = nil
-  local body
-  if ahead then body = ahead:await() else body = ask(self, self.token) end
-  local guess = glimpse(body)
+  local response = ahead and ahead:await() or ask(self, self.token)
+  local guess = glimpse(response.body)
   if guess then self.ahead = task.contained(ask, self, guess) end
-  local page = read(self, body)
+  local page = read(self, response)
   self.token = token_of(page)
   self.done = self.token == nil
   if guess ~= self.token then self:close() end

@@ -97,7 +97,7 @@ function M.call(cluster, call, options)
       },
     }), found
   end)
-  return json.decode(response.body), resource
+  return request.decode(response), resource
 end
 
 -- Leaves out who owns which field, which is half of many an object.

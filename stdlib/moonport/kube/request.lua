@@ -2,6 +2,7 @@
 -- @submodule moonport.kube
 
 local clock = require "moonport.core.clock"
+local json = require "moonport.json"
 local options_of = require "moonport.kube.options"
 local paths = require "moonport.kube.paths"
 local retry = require "moonport.kube.retry"
@@ -122,6 +123,13 @@ function M.send(cluster, request, control)
   end
 end
 
+-- The object that a response is.
+function M.decode(response)
+  local object, err = try(json.decode, response.body)
+  if type(object) ~= "table" then error(status.no_json(response, err), 0) end
+  return object
+end
+
 -- When a call has to be over: its own option or the connection's.
 function M.deadline(cluster, options)
   local timeout = options.timeout or cluster.timeout
@@ -155,7 +163,7 @@ local function for_client(cluster, options)
   }
   if request.compressed == nil then request.compressed = cluster.compressed end
   if options.json ~= nil then
-    request.body = require("moonport.json").encode(options.json)
+    request.body = json.encode(options.json)
     request.headers = with_header(request.headers, "Content-Type", "application/json")
   end
   return request

@@ -285,6 +285,17 @@ function M.from_status(status, about, hint)
   }, about)
 end
 
+-- The error of an answer that should be JSON and is not.
+function M.no_json(response, cause)
+  local page = of_page(response.body)
+  return errors.new {
+    kind = "kube", code = "protocol", status = response.status, cause = cause,
+    message = ("`%s` answered what is no JSON%s"):format(response.url,
+      page ~= "" and ": " .. page or ""),
+    hint = "is that the API server's address? a proxy or login page may stand before it",
+  }
+end
+
 local function decoded(body)
   if not body:find("^%s*{") then return nil end
   local value = try(require("moonport.json").decode, body)
