@@ -85,10 +85,10 @@ end
 
 local function is_conflict(err) return errors.is(err, "kube", "conflict") end
 
-local function read_options(options)
+local function read_options(object, options)
   return {
-    namespace = options.namespace, subresource = options.subresource, timeout = options.timeout,
-    retries = options.retries, on_wait = options.on_wait,
+    namespace = options.namespace or object.metadata.namespace, subresource = options.subresource,
+    timeout = options.timeout, retries = options.retries, on_wait = options.on_wait,
   }
 end
 
@@ -102,7 +102,7 @@ local function apply_paths(cluster, object, options, paths)
     if done then return done end
     if not is_conflict(err) or not err.conflicts then error(err, 0) end
     refuse_others(err, manager, paths)
-    local now = cluster:get(object, object.metadata.name, read_options(options))
+    local now = cluster:get(object, object.metadata.name, read_options(object, options))
     done, err = try(send, cluster, object, options, false)
     if done then return done end
     if not is_conflict(err) or not err.conflicts then error(err, 0) end
