@@ -31,20 +31,38 @@ local function since_line(status)
   return ("%s (%s)"):format(times.clock(at), times.ago(passed))
 end
 
+-- Where it runs, for what runs on a cluster.
+local function place_of(status)
+  if not status.pod then return nil end
+  return ("%s on %s"):format(status.pod, status.node or "no node yet")
+end
+
+local function replicas_of(replicas)
+  return replicas and ("%d of %d ready"):format(replicas.ready, replicas.wanted) or nil
+end
+
+local function state_of(status, ui)
+  local colour = require("moonport.cli.ps").colour_of_state(status.state)
+  local text = ui.colour(colour, status.state)
+  return status.reason and ("%s (%s)"):format(text, status.reason) or text
+end
+
 local function lines_of(status)
   local ui = require "moonport.ui"
-  local colour = require("moonport.cli.ps").colour_of_state(status.state)
   local lines = {}
   local function add(title, value)
     if value ~= nil then lines[#lines + 1] = ("%-11s%s"):format(title .. ":", value) end
   end
   add("name", ui.colour("bold", status.name))
   add("target", status.target)
-  add("state", ui.colour(colour, status.state))
+  add("state", state_of(status, ui))
   add("wanted", status.want)
   add("since", since_line(status))
   add("revision", status.revision)
   add("pid", status.pid)
+  add("cluster", status.cluster and ("%s, namespace %s"):format(status.cluster, status.namespace))
+  add("pod", place_of(status))
+  add("pods", replicas_of(status.replicas))
   add("restarts", status.restarts)
   add("memory", status.memory and ui.size(status.memory))
   add("cpu time", status.cpu and ui.duration(status.cpu))

@@ -208,6 +208,17 @@ local function check_kvm()
   return "/dev/kvm opens"
 end
 
+-- The cluster.
+
+-- A check of the container target, where this build has it.
+local function of_container(name)
+  return function(about)
+    local found, doctor = pcall(require, "moonport.container.doctor")
+    if not found then return "not available in this build" end
+    return doctor[name](about)
+  end
+end
+
 return {
   { name = "supervisor", run = check_supervisor, tries = true },
   { name = "http", run = check_http, optional = true },
@@ -222,4 +233,7 @@ return {
   { name = "control groups", run = check_cgroups, optional = true, tries = true },
   { name = "boot", run = check_boot },
   { name = "kvm", run = check_kvm, optional = true },
+  { name = "cluster", run = of_container "cluster", optional = true },
+  { name = "cluster rights", run = of_container "rights", optional = true },
+  { name = "cluster VMs", run = of_container "isolation", optional = true },
 }
