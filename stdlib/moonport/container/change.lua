@@ -4,6 +4,7 @@
 local clusters = require "moonport.container.cluster"
 local errors = require "moonport.errors"
 local marks = require "moonport.container.marks"
+local names = require "moonport.container.names"
 local resource = require "moonport.container.resource"
 
 local M = {}
@@ -42,9 +43,16 @@ local function is_spent(found)
     or found.kind == "Pod" and ENDED[(found.status or {}).phase] ~= nil
 end
 
+-- Which revision an object belongs to is ours to say, also after it was given back to an earlier
+-- one (by a patch, which owns the field then).
+local OURS = "metadata.annotations." .. names.REVISION
+
 local function force_of(ctx)
   local force = ctx.manifest.container.force
-  return type(force) == "table" and #force > 0 and force or force == true
+  if force == true then return true end
+  local paths = { OURS }
+  for _, path in ipairs(type(force) == "table" and force or {}) do paths[#paths + 1] = path end
+  return paths
 end
 
 --- Applies an object, by server-side apply.

@@ -8,6 +8,7 @@ local fs = require "moonport.fs"
 local logs = require "moonport.logs"
 local marks = require "moonport.container.marks"
 local names = require "moonport.container.names"
+local output = require "moonport.container.output"
 local pod = require "moonport.container.pod"
 local ready = require "moonport.container.ready"
 local registration = require "moonport.container.registration"
@@ -79,6 +80,9 @@ end
 
 -- ---- what it says -------------------------------------------------------------------------------
 
+-- States in which more output comes without anybody's doing.
+local LASTS = { running = true, starting = true, restarting = true }
+
 --- The service's output; that of several pods as it comes.
 -- @tparam context ctx
 -- @tparam table options `follow`, `tail`, `since` (seconds since 1970), `expects_more`
@@ -89,10 +93,10 @@ function M.logs(ctx, options)
     refuse("refused", "Kubernetes keeps what a pod writes to stdout and stderr as one",
       "leave out --stream")
   end
-  return clusters.reopen(intent.cluster):logs({ labels = names.selector(ctx) }, {
-    namespace = intent.namespace, container = workload.CONTAINER, follow = options.follow,
-    tail = options.tail, since_time = options.since and logs.timestamp(options.since),
-  })
+  return output.read(ctx, clusters.reopen(intent.cluster), intent.namespace, function()
+    local state = M.status(ctx).state
+    return not (LASTS[state] or intent.kind == "StatefulSet" and state ~= "stopped")
+  end, options)
 end
 
 local function event_time(event)
@@ -343,8 +347,8 @@ end
 -- @treturn {change,...}
 function M.plan_ready(ctx)
   if not ctx.manifest.registration then return {} end
-  local output = ctx.manifest.registration.output
-  return { { action = "create", what = "registration output " .. output } }
+  local path = ctx.manifest.registration.output
+  return { { action = "create", what = "registration output " .. path } }
 end
 
 --- Waits until the service is ready; in registration mode, until it is done.
@@ -354,10 +358,10 @@ function M.wait_until_ready(ctx)
   local intent = need_intent(ctx)
   local view = await_ready(ctx, intent)
   if not ctx.manifest.registration then return nil end
-  local output = ctx.manifest.registration.output
+  local path = ctx.manifest.registration.output
   local _, found = next(view.pods)
-  fs.write(output, registration.output(found), { mode = "0600" })
-  return { output = output }
+  fs.write(path, registration.output(found), { mode = "0600" })
+  return { output = path }
 end
 
 return M
