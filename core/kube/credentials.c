@@ -351,6 +351,7 @@ mp_kube *mp_kube_open(mp_loop *loop, mp_kube_config *config) {
   kube->config = mp_kube_config_ref(config);
   kube->refs = 1;
   TAILQ_INIT(&kube->waiters);
+  TAILQ_INIT(&kube->queue);
   mp_kube_sources_init(&kube->sources, config);
   make_authorization(kube);
   make_names(kube);

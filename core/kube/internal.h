@@ -26,6 +26,8 @@ typedef struct waiter {
   TAILQ_ENTRY(waiter) link;
 } mp_kube_waiter;
 
+struct sending; /* of send.c */
+
 struct mp_kube {
   mp_loop *loop;
   mp_kube_config *config;
@@ -50,6 +52,10 @@ struct mp_kube {
   uint64_t ran_at;         /* when it ended last, in loop time */
   bool has_run, came_same; /* came_same: a refused credential came again */
   bool (*stdin_is_free)(void);
+
+  /* exchanges */
+  unsigned at_once;                         /* that wait for their answers */
+  TAILQ_HEAD(mp_kube_queue, sending) queue; /* that wait for their turn */
 
   /* what mp_kube_fill gives out */
   mp_buf url;
