@@ -128,6 +128,8 @@ static int choose_user(resolver *self, const mp_kube_context *context) {
   if (!config->user_name.text)
     return 0;
   mp_kube_user *found = mp_kubeconfig_user(&config->files, config->user_name.text);
+  if (!found && self->flags->token && !self->flags->user)
+    return 0; /* all of the user that counts is given */
   if (!found) {
     missing(self, &config->user_name, "context.user", "user");
     return hint_names(self, "user", config->files.users, sizeof *config->files.users,

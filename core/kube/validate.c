@@ -45,13 +45,6 @@ static bool has_scheme(const char *url, const char *scheme) {
   return strncasecmp(url, scheme, len) == 0 && strncmp(url + len, "://", 3) == 0;
 }
 
-/* The scheme of a bare HOST:PORT follows from whether anything speaks of TLS. */
-static bool hints_at_tls(const mp_kube_config *config) {
-  return config->cluster.ca_file.text || config->cluster.ca_data.text ||
-         mp_kube_is_true(&config->cluster.insecure) || config->user.cert_file.text ||
-         config->user.cert_data.text;
-}
-
 static int check_server(checker *self) {
   mp_kube_config *config = self->config;
   const mp_kube_value *server = &config->cluster.server;
@@ -65,8 +58,7 @@ static int check_server(checker *self) {
   if (!has && (strstr(text, "://") || text[strcspn(text, "/?#")] != '\0'))
     return fail(self, server, "cluster.server", "must be an https:// or http:// URL, and is `%s`",
                 shown);
-  const char *scheme = has ? "" : hints_at_tls(config) ? "https://" : "http://";
-  mp_auto_free char *url = mp_sprintf("%s%s", scheme, text);
+  mp_auto_free char *url = mp_sprintf("%s%s", has ? "" : "http://", text); /* as kubectl */
   url[strcspn(url, "?#")] = '\0';
   const char *host = strstr(url, "://") + 3;
   if (*host == '\0' || *host == '/')

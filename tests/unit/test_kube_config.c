@@ -144,12 +144,12 @@ static void a_ca_by_option_undoes_insecure_and_the_other_way_round(void **state)
   assert_null(t->config->cluster.ca_data.text);
 }
 
-static void the_scheme_of_a_bare_address_follows_from_what_is_said_of_tls(void **state) {
+static void a_bare_address_means_plain_http_and_no_credentials(void **state) {
   trial *t = *state;
   put(t, ".kube/config", both);
   t->flags = (mp_kube_flags){.cluster = "bare"};
   must_load(t);
-  assert_string_equal(t->config->base, "https://bare:8443");
+  assert_string_equal(t->config->base, "http://bare:8443");
   t->flags = (mp_kube_flags){.cluster = "plain"};
   must_load(t);
   assert_string_equal(t->config->base, "http://plain:8080");
@@ -307,7 +307,7 @@ int main(void) {
       TEST(the_current_context_chooses_cluster_user_and_namespace),
       TEST(options_stand_above_the_files),
       TEST(a_ca_by_option_undoes_insecure_and_the_other_way_round),
-      TEST(the_scheme_of_a_bare_address_follows_from_what_is_said_of_tls),
+      TEST(a_bare_address_means_plain_http_and_no_credentials),
       TEST(what_is_named_and_missing_is_told),
       TEST(without_any_configuration_the_places_looked_at_are_told),
       TEST(what_kubectl_refuses_is_refused_with_its_field),
