@@ -1,7 +1,7 @@
 --- Kubeconfigs resolved as the real kubectl does: each case is a few files, a list of them and
 -- options, given to both. (Where a context names a user that is missing, kubectl asks the person at
--- the terminal for a name, and we refuse: "asks".) Compared are what `kubectl config view` shows, where a request of kubectl
--- goes, and whether it refuses the configuration.
+-- the terminal for a name, and we refuse: "asks".) Compared are what `kubectl config view` shows,
+-- where a request of kubectl goes, and whether it refuses the configuration.
 local fs = require "moonport.fs"
 local json = require "moonport.json"
 local process = require "moonport.process"
