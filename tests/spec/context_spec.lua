@@ -160,6 +160,23 @@ describe("a step", function()
       assert.same({}, helper.rows(env))
     end)
 
+    it("goes with the last user also where that has had several revisions", function()
+      steps [[
+        recipe.step("shared", { scope = "deployment", apply = function(ctx)
+          local path = ctx.manifest.native.base .. "/shared"
+          ctx:share("directory", { path = path }, {
+            exists = function() return fs.exists(path) end,
+            make = function() fs.mkdirs(path) end,
+          })
+        end })]]
+      run "a"
+      run("a", { description = "another" })
+      deploy.remove(env, "a")
+      assert.same({}, helper.names(box.base))
+      assert.same({}, gc.run(env))
+      assert.same({}, helper.rows(env))
+    end)
+
     it("keeps what was there before", function()
       steps(SHARE)
       fs.mkdirs(box.base .. "/shared")

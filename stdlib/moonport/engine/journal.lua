@@ -180,6 +180,10 @@ function M.hand_over(tx, deployment)
         FROM journal j WHERE j.deployment = ?1 AND j.revision = %s.revision AND j.step = s.step))]]
   for _, statement in ipairs {
     "DELETE FROM resources WHERE " .. same:format("resources", "resources"),
+    -- What an earlier revision uses together with others, the later one uses in its place.
+    "UPDATE OR IGNORE shared_users SET revision = ?2 WHERE "
+      .. same:format("shared_users", "shared_users"),
+    "DELETE FROM shared_users WHERE " .. same:format("shared_users", "shared_users"),
     "UPDATE journal SET state = 'undone' WHERE " .. same:format("journal", "journal"),
   } do
     tx:run(statement, deployment.id, deployment.revision)
