@@ -1,13 +1,16 @@
 --- The step that sees to the data: the claim of a single pod, and in the end those of all.
 --
 -- It belongs to the deployment. A StatefulSet makes claims of its own and never removes them; so
--- what goes with the deployment is found by its labels.
+-- what goes with the deployment is found by its labels. A claim that was to be kept when an earlier
+-- deployment of the name went is taken over, with the data in it; and kept once more when the
+-- deployment that took it over never came to serve.
 -- @module moonport.container.claims
 
 local change = require "moonport.container.change"
 local clusters = require "moonport.container.cluster"
 local data = require "moonport.container.data"
 local errors = require "moonport.errors"
+local json = require "moonport.json"
 local marks = require "moonport.container.marks"
 local names = require "moonport.container.names"
 local resource = require "moonport.container.resource"
@@ -17,12 +20,35 @@ local M = {}
 
 local CLAIM = { apiVersion = "v1", kind = "PersistentVolumeClaim" }
 
---- Where the claims are.
+local function find(cluster, namespace, name)
+  return resource.find(cluster, {
+    api_version = CLAIM.apiVersion, kind = CLAIM.kind, namespace = namespace, name = name,
+  })
+end
+
+-- True for what an earlier deployment of this store has left to be kept.
+local function is_left(ctx, claim)
+  local labels = claim.metadata.labels or {}
+  if not labels[names.KEEP] or labels[names.STORE] ~= ctx.store then return false end
+  for _, deployment in ipairs(ctx.state:deployments()) do
+    if deployment.id == labels[names.DEPLOYMENT] then return false end
+  end
+  return not claim.metadata.deletionTimestamp
+end
+
+--- Where the claims are, and which of them are there already, from an earlier deployment.
 -- @tparam context ctx
--- @treturn table intent {cluster, namespace}; empty where there are none
+-- @treturn table intent {cluster, namespace, adopted}; empty where there are none
 function M.allocate(ctx)
   if data.kind(ctx.manifest) ~= "claim" then return {} end
-  return clusters.place(ctx)
+  local intent = clusters.place(ctx)
+  local cluster = clusters.reopen(intent.cluster)
+  intent.adopted = {}
+  for _, name in ipairs(data.claim_names(ctx)) do
+    local found = find(cluster, intent.namespace, name)
+    if found and is_left(ctx, found) then intent.adopted[#intent.adopted + 1] = name end
+  end
+  return intent
 end
 
 local function shown_size(ctx)
@@ -37,9 +63,7 @@ function M.plan(ctx)
   local changes = {}
   local namespace, cluster = clusters.namespace(ctx), clusters.open(ctx)
   for index, name in ipairs(data.claim_names(ctx)) do
-    local found = resource.find(cluster, {
-      api_version = CLAIM.apiVersion, kind = CLAIM.kind, namespace = namespace, name = name,
-    })
+    local found = find(cluster, namespace, name)
     changes[index] = {
       action = found and "keep" or "create", what = "volume claim " .. name, to = shown_size(ctx),
     }
@@ -47,14 +71,50 @@ function M.plan(ctx)
   return changes
 end
 
---- Makes the claim of a single pod.
+-- Gives a claim the labels of this deployment, and the one by which it is kept or not.
+local function relabel(ctx, intent, claim, keep)
+  claim.apiVersion, claim.kind = CLAIM.apiVersion, CLAIM.kind
+  clusters.reopen(intent.cluster):patch(CLAIM, claim.metadata.name, {
+    metadata = {
+      uid = claim.metadata.uid,
+      labels = names.own_labels(ctx, { [names.KEEP] = keep and "true" or json.null }),
+    },
+  }, { type = "merge", namespace = intent.namespace })
+end
+
+local function adopt(ctx, intent)
+  local cluster = clusters.reopen(intent.cluster)
+  for _, name in ipairs(intent.adopted) do
+    local found = find(cluster, intent.namespace, name)
+    if found and is_left(ctx, found) then
+      ctx:progress("taking over the volume claim %s, which was kept", name)
+      relabel(ctx, intent, found, ctx.manifest.container.data.keep)
+    end
+  end
+end
+
+--- Takes over what was kept, and makes the claim of a single pod.
 -- @tparam context ctx
 -- @tparam table intent
 function M.apply(ctx, intent)
   if not intent.cluster then return end
+  adopt(ctx, intent)
   for _, claim in ipairs(data.claims(ctx, intent.namespace)) do
     change.apply(ctx, intent.cluster, claim)
   end
+end
+
+-- What was there before a deployment that never served is as it was then.
+local function give_back(ctx, intent, claim)
+  local row = ctx.state:deployment(ctx.name)
+  if row and row.revision then return false end
+  for _, name in ipairs(intent.adopted or {}) do
+    if name == claim.metadata.name then
+      relabel(ctx, intent, claim, true)
+      return true
+    end
+  end
+  return false
 end
 
 --- Removes all claims of the deployment, but those that are to stay.
@@ -70,7 +130,8 @@ function M.undo(ctx, intent)
   if errors.is(why, "kube", "not_found") then return end
   if why then error(why, 0) end
   for _, claim in ipairs(list) do
-    if not (claim.metadata.labels or {})[names.KEEP] then
+    local stays = (claim.metadata.labels or {})[names.KEEP] or give_back(ctx, intent, claim)
+    if not stays then
       claim.apiVersion, claim.kind = CLAIM.apiVersion, CLAIM.kind
       resource.remove(resource.identity(intent.cluster, claim, marks.of(ctx)))
     end
