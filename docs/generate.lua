@@ -33,7 +33,7 @@ end
 
 local function default_of(row)
   if row.required then return "required" end
-  return row.default and code(row.default) or ""
+  return row.default ~= nil and code(row.default) or ""
 end
 
 local function field_row(row)

@@ -244,6 +244,17 @@ describe("the pod of a blueprint", function()
     assert.equal("/mnt/registration.json", env.REGISTRATION_OUTPUT_PATH)
   end)
 
+  it("reaches further ports of the host by a name", function()
+    local fields = { container = { host_ports = { 8080, 8545 },
+      host_aliases = { ["a.lan"] = "10.0.0.1" } } }
+    assert.same({ { ip = "10.0.0.1", hostnames = { "a.lan" } },
+      { ip = "10.96.0.9", hostnames = { "blueprint-service" } } }, pod_of(fields).spec.hostAliases)
+    assert.same({ { ip = "10.0.0.1", hostnames = { "a.lan" } } },
+      pod_of(fields, { host = { address = "host.lan" } }).spec.hostAliases)
+    assert.equal("(known after host)",
+      pod_of(fields, { host = maybe.new "host" }).spec.hostAliases[2].ip)
+  end)
+
   it("can be described before the host's address is known", function()
     local env = env_of({ http_rpc_url = "http://localhost:1/" },
       { host = maybe.new "host", environment = { secret = maybe.new "environment" } })
@@ -485,6 +496,11 @@ describe("an address of the host", function()
       bootnodes = { "/ip4/127.0.0.1/tcp/8545", "/ip4/127.0.0.1/udp/8545", "/ip4/9.9.9.9/tcp/1" },
     }))
     assert.same({}, address.ports(helper.manifest { http_rpc_url = "http://10.0.0.1:8545" }))
+    assert.same({
+      { port = 8545, protocol = "TCP", name = "http-rpc", from = "http://127.0.0.1:8545" },
+      { port = 8080, protocol = "TCP", name = "host-8080", from = "container.host_ports[2]" },
+    }, address.ports(helper.manifest { http_rpc_url = "http://127.0.0.1:8545",
+      container = { host_ports = { 8545, 8080 } } }))
     assert.equal(1, #address.ports(helper.manifest { ws_rpc_url = "ws://127.0.0.1:1" }))
   end)
 end)

@@ -109,20 +109,26 @@ local function sources(manifest)
   return list
 end
 
---- The ports of this host's loopback that a service is to reach.
+--- The ports of this host that a service is to reach: of loopback addresses, and
+-- `container.host_ports`.
 -- @tparam table manifest the manifest's data
 -- @treturn {{port,protocol,name,from},...} each port once, named by its first use; `from` is the
--- address that asks for it
+-- address or the field that asks for it
 function M.ports(manifest)
   local found, seen = {}, {}
-  for _, source in pairs(sources(manifest)) do
-    local name, text = table.unpack(source)
+  local function add(port, protocol, name, from)
+    local key = port .. protocol
+    if seen[key] then return end
+    seen[key] = true
+    found[#found + 1] = { port = port, protocol = protocol, name = name, from = from }
+  end
+  for _, source in ipairs(sources(manifest)) do
+    local name, text = table.unpack(source, 1, 2)
     local parts, _, port, protocol = parse(text or "")
-    local key = parts and port and port .. protocol
-    if key and not seen[key] and M.is_loopback(parts.host) then
-      seen[key] = true
-      found[#found + 1] = { port = port, protocol = protocol, name = name, from = text }
-    end
+    if parts and port and M.is_loopback(parts.host) then add(port, protocol, name, text) end
+  end
+  for index, port in ipairs(manifest.container and manifest.container.host_ports or {}) do
+    add(port, "TCP", "host-" .. port, ("container.host_ports[%d]"):format(index))
   end
   return found
 end

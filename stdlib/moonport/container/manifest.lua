@@ -54,7 +54,7 @@ local security = schema.record({
   },
   run_as_non_root = schema.boolean { default = true, doc = "refuse to run it as root" },
   read_only_root = schema.boolean {
-    default = false, doc = "the image's files cannot be written; `/mnt/data` can",
+    default = false, doc = "the image's files cannot be written; `/mnt/data` and `/tmp` can",
   },
   allow_privilege_escalation = schema.boolean {
     default = false, doc = "what it executes may gain privileges (setuid)",
@@ -180,6 +180,10 @@ local M = schema.record({
     check = syntax.host,
     doc = "address by which pods reach this host; without it, moonport finds it",
   },
+  host_ports = schema.list(number, {
+    default = {},
+    doc = "further TCP ports of this host to reach, at the host name `blueprint-service`",
+  }),
   host_aliases = schema.map(schema.string { check = syntax.address }, {
     key = syntax.host_key, default = {},
     doc = "host names to resolve in the pod: `{ [\"node.lan\"] = \"10.0.0.7\" }`",

@@ -16,17 +16,21 @@ local checks = require "moonport.container.checks"
 local data = require "moonport.container.data"
 local environment = require "moonport.container.environment"
 local isolation = require "moonport.container.isolation"
+local maybe = require "moonport.engine.maybe"
 local names = require "moonport.container.names"
 local places = require "moonport.container.places"
 local probes = require "moonport.container.probes"
 local quantity = require "moonport.container.quantity"
 local resources = require "moonport.container.resources"
 local security = require "moonport.container.security"
+local syntax = require "moonport.container.syntax"
 local volumes = require "moonport.container.volumes"
 
 local M = {
   --- The name of the container in its pod.
   CONTAINER = "blueprint",
+  --- The name by which a pod reaches ports of the host.
+  HOST = "blueprint-service",
 }
 
 local RESTART = { ["no"] = "Never", ["on-failure"] = "OnFailure", always = "Always" }
@@ -94,6 +98,18 @@ local function named(list)
   return #references > 0 and references or nil
 end
 
+-- The host by a name, whatever its Service is called and whether or not the cluster has DNS. A host
+-- that has no address but a name of its own is reached by that.
+local function with_host(manifest, host)
+  local aliases = {}
+  for name, ip in pairs(manifest.container.host_aliases) do aliases[name] = ip end
+  local ip = host and #manifest.container.host_ports > 0 and tostring(host.address)
+  if ip and (maybe.is(host.address) or not syntax.address(ip)) then
+    aliases[M.HOST] = aliases[M.HOST] or ip
+  end
+  return aliases
+end
+
 -- `hostAliases` go by address.
 local function host_aliases(aliases)
   local by_address, list = {}, {}
@@ -126,7 +142,7 @@ local function pod_spec(ctx, parts)
     automountServiceAccountToken = own.service_account_token,
     enableServiceLinks = own.service_links,
     imagePullSecrets = named(own.image_pull_secrets),
-    hostAliases = host_aliases(own.host_aliases),
+    hostAliases = host_aliases(with_host(manifest, parts.host)),
   }
 end
 

@@ -3,8 +3,8 @@
 # be written.
 # shellcheck disable=SC2016 # backticks are text in what is matched
 set -euo pipefail
-# shellcheck source=tests/e2e/container/common.sh
-. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+# shellcheck source=tests/e2e/container/pods.sh
+. "$(dirname "${BASH_SOURCE[0]}")/pods.sh"
 
 token=Xyzzy-plugh-4217-plover
 printf '%s\n' "$token" >token

@@ -3,8 +3,8 @@
 # long as the deployment, or longer where it is to be kept.
 # shellcheck disable=SC2016 # backticks are text in what is matched
 set -euo pipefail
-# shellcheck source=tests/e2e/container/common.sh
-. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+# shellcheck source=tests/e2e/container/pods.sh
+. "$(dirname "${BASH_SOURCE[0]}")/pods.sh"
 
 chmod 755 .
 

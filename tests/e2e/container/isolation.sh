@@ -6,8 +6,8 @@
 # Runs alone, since every RuntimeClass of the cluster counts.
 # shellcheck disable=SC2016 # backticks are text in what is matched
 set -euo pipefail
-# shellcheck source=tests/e2e/container/common.sh
-. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+# shellcheck source=tests/e2e/container/pods.sh
+. "$(dirname "${BASH_SOURCE[0]}")/pods.sh"
 
 # class NAME HANDLER: makes a RuntimeClass, $SPACE-NAME.
 class() {

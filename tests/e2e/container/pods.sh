@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the tests of the container target share: `. "$(dirname "${BASH_SOURCE[0]}")/common.sh"`.
+# What the tests of the container target share: `. "$(dirname "${BASH_SOURCE[0]}")/pods.sh"`.
 #
 # They use moonport as an operator does, with the store and the site of the sandbox, on the cluster that
 # $KUBECONFIG leads to. Others use that at the same time: a test keeps to namespaces that begin with $SPACE,
