@@ -1,0 +1,14 @@
+--- Server-side applies each object of FOLDER/*.yaml, AT_ONCE at the same time.
+local folder, at_once = arg[1], tonumber(arg[2])
+
+local fs = require "moonport.fs"
+local kube = require "moonport.kube"
+local task = require "moonport.task"
+local yaml = require "moonport.yaml"
+
+local cluster = kube.connect()
+local paths = {}
+for entry in fs.walk(folder) do
+  if entry.path:match("%.yaml$") then paths[#paths + 1] = entry.path end
+end
+task.map(paths, at_once, function(path) cluster:apply(yaml.decode(fs.read(path))) end)
