@@ -85,6 +85,13 @@ describe("a resource", function()
     assert.equal("River", cluster:find("po").kind)
   end)
 
+  it("is the same whatever was asked for before", function()
+    cluster:find { apiVersion = "extensions/v1beta1", kind = "Ingress" }
+    cluster:find "widgets.v1.example.com"
+    assert.equal("networking.k8s.io/v1", cluster:find("ingresses").group_version)
+    assert.equal("example.com/v2", cluster:find("widgets.example.com").group_version)
+  end)
+
   it("has what the server tells about it", function()
     local found = cluster:find "deployments"
     assert.equal("deployment", found.singular)
@@ -148,6 +155,18 @@ describe("a resource", function()
     })
     cluster.shared.discovery.refreshed = nil -- as if some seconds had passed
     assert.equal("gadgets", cluster:find("gadgets").name)
+  end)
+
+  it("of a group that is not listed yet is found when it is named", function()
+    server.script["GET /apis/new.example.com"] = scripted.ok {
+      kind = "APIGroup", name = "new.example.com", versions = { { version = "v1" } },
+      preferredVersion = { version = "v1" },
+    }
+    server.script["GET /apis/new.example.com/v1"] = scripted.resources("new.example.com/v1", {
+      { "gadgets", "Gadget", true, { "gg" } },
+    })
+    assert.equal("Gadget", cluster:find("gg.new.example.com").kind)
+    assert.equal("Gadget", cluster:find("gadgets").kind)
   end)
 
   it("that has moved to another version is found there", function()
@@ -333,6 +352,16 @@ describe("what a server told", function()
     fs.write(files[1], json.encode(kept))
     assert.equal("cronjobs\n", moonport(server, find))
     assert.is_true(#server.requests > asked)
+    -- What is added later makes the rest no newer.
+    fs.remove(files[1])
+    moonport(server, 'cluster:find "pods"')
+    kept = json.decode(fs.read(files[1]))
+    kept.at = kept.at - 300
+    fs.write(files[1], json.encode(kept))
+    moonport(server, 'cluster:find "deployments.v1.apps"')
+    local now = json.decode(fs.read(files[1]))
+    assert.equal(kept.at, now.at)
+    assert.truthy(now.catalog.lists["apps/v1"])
   end)
 
   it("and is damaged on disk is asked for again", function()

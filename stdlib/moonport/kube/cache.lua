@@ -53,7 +53,7 @@ function M.read(server, seconds)
     return nil
   end
   return { complete = catalog.complete == true, groups = catalog.groups, lists = catalog.lists,
-    failures = {} }
+    failures = {}, at = kept.at }
 end
 
 local function save(path, text)
@@ -65,8 +65,9 @@ end
 function M.write(server, catalog)
   local path = path_of(server)
   if not path then return end
+  catalog.at = catalog.at or clock.now()
   try(save, path, json.encode {
-    version = VERSION, server = server, at = clock.now(),
+    version = VERSION, server = server, at = catalog.at,
     catalog = { complete = catalog.complete, groups = catalog.groups, lists = catalog.lists },
   })
 end

@@ -5,6 +5,7 @@
 --     preference
 --   lists: by group and version ("apps/v1", "/v1"): list of resources
 --   failures: by group: the error (kept in memory only)
+--   at: when the oldest of it was told
 --
 -- A resource: {group=, version=, group_version=, name=, singular=, kind=, namespaced=, verbs=,
 -- short_names=, subresources={name = {kind=, verbs=}}}

@@ -84,6 +84,15 @@ local function refresh_version(cluster, state, group, version)
   once(state, group .. "/" .. version, ask)
 end
 
+-- Asks for one group. A server that has just learnt of one lists it among all only a moment later.
+local function refresh_group(cluster, state, group)
+  for _, version in ipairs(fetch.versions(cluster, group) or {}) do
+    if not catalog.has(state.catalog, group, version) then
+      refresh_version(cluster, state, group, version)
+    end
+  end
+end
+
 -- What is known already, or what one request for its group and version tells.
 local function quickly(cluster, state, wanted)
   local found = names.match(state.catalog, wanted)
@@ -127,6 +136,10 @@ local function find(cluster, resource)
   found = quickly(cluster, state, wanted)
   if not found then
     refresh(cluster, state)
+    found = names.match(state.catalog, wanted)
+  end
+  if not found and wanted.name and (wanted.group or "") ~= "" then
+    refresh_group(cluster, state, wanted.group)
     found = names.match(state.catalog, wanted)
   end
   if not found then raise_unknown(cluster, state, wanted) end

@@ -146,6 +146,13 @@ local function wanted_of(core, others)
   return wanted
 end
 
+-- The versions of one group, the preferred one first; nil when the server does not have it.
+function M.versions(cluster, group)
+  local answer, err = try(get, cluster, "/apis/" .. group, { timeout = PATIENCE, retries = 0 })
+  if answer then return versions_of(answer) end
+  if err.kind ~= "kube" then error(err, 0) end
+end
+
 -- Without retries: a dead group would have everybody wait.
 local function ask(cluster, wanted)
   local answer, err = try(get, cluster, path_of(wanted.group, wanted.version),

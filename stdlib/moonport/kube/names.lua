@@ -74,13 +74,27 @@ local function first_in(known, wanted, what, fits)
   end
 end
 
--- The resource that is meant; nil when it is not known. A short name can be told from a full one
--- only when all names are known, or its group is named.
+-- What can be said while some groups are not known: what a version is named for, or a full name
+-- of the core group, which comes before all others.
+local function match_early(known, wanted)
+  if wanted.version then
+    return first_in(known, wanted, wanted.name, is_full_name) or
+      first_in(known, wanted, wanted.name, is_short_name)
+  end
+  if wanted.group == nil then
+    return first_in(known, { group = "" }, wanted.name, is_full_name)
+  end
+end
+
+-- The resource that is meant; nil when it is not known.
 function M.match(known, wanted)
   if wanted.kind then return first_in(known, wanted, wanted.kind, is_kind) end
-  local found = first_in(known, wanted, wanted.name, is_full_name)
-  if not found and (known.complete or wanted.version) then
-    found = first_in(known, wanted, wanted.name, is_short_name)
+  local found
+  if known.complete then
+    found = first_in(known, wanted, wanted.name, is_full_name) or
+      first_in(known, wanted, wanted.name, is_short_name)
+  else
+    found = match_early(known, wanted)
   end
   if not found and wanted.other then return M.match(known, wanted.other) end
   return found
