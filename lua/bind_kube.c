@@ -36,7 +36,7 @@ static bool stdin_is_free(void) {
 /*** A client of a configuration; makes no request.
 @function open
 @tparam userdata config
-@treturn userdata with the field `config` and the methods `request` and `close`
+@treturn userdata with the field `config` and the methods `request`, `websocket` and `close`
 */
 static int l_open(lua_State *L) {
   mp_kube_config *config = mp_kube_check_config(L, 1);
@@ -145,8 +145,10 @@ static int client_index(lua_State *L) {
 }
 
 static void make_client_class(lua_State *L) {
-  static const luaL_Reg methods[] = {
-      {"request", client_request}, {"close", client_close}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"request", client_request},
+                                     {"websocket", mp_lua_kube_websocket},
+                                     {"close", client_close},
+                                     {NULL, NULL}};
   luaL_newmetatable(L, MP_KUBE_CLIENT);
   luaL_newlib(L, methods);
   lua_pushcclosure(L, client_index, 1);

@@ -19,6 +19,9 @@ int luaopen_moonport_kube(lua_State *L);
  * a wait that uses it keeps the value on its stack. */
 mp_kube *mp_kube_check_client(lua_State *L, int index);
 
+/* bind_kube_websocket.c: client:websocket(options) */
+int mp_lua_kube_websocket(lua_State *L);
+
 /* bind_kube_config.c: adds `config` to the module on top of the stack. */
 void mp_kube_open_config(lua_State *L);
 

@@ -58,7 +58,7 @@ typedef struct {
   mp_websocket *websocket;
   mp_error refused;
   int status;
-  char *body;
+  char *reason, *body;
   size_t body_len;
 } connect_wait;
 
@@ -66,6 +66,7 @@ static void connect_release(mp_wait *wait) {
   connect_wait *self = (connect_wait *)wait;
   mp_websocket_free(mp_steal(self->websocket));
   mp_error_reset(&self->refused);
+  free(mp_steal(self->reason));
   free(mp_steal(self->body));
 }
 
@@ -76,6 +77,7 @@ static void connect_done(void *data, mp_websocket *websocket, const mp_websocket
   if (refusal) {
     mp_error_copy(&self->refused, err);
     self->status = refusal->status;
+    self->reason = mp_strdup(refusal->reason);
     self->body = mp_memdup(refusal->body.data, refusal->body.len);
     self->body_len = refusal->body.len;
   } else {
@@ -88,6 +90,8 @@ static int raise_refusal(lua_State *L, connect_wait *self) {
   mp_push_error(L, &self->refused);
   lua_pushinteger(L, self->status);
   lua_setfield(L, -2, "status");
+  lua_pushstring(L, self->reason);
+  lua_setfield(L, -2, "reason");
   lua_pushlstring(L, self->body, self->body_len);
   lua_setfield(L, -2, "body");
   return lua_error(L);
@@ -103,13 +107,29 @@ static int connect_finish(lua_State *L, mp_wait *wait) {
   return 1;
 }
 
-int mp_lua_websocket_connect(lua_State *L, const mp_websocket_options *options, const char *what) {
+/* Others than scripts may be the first to want one. */
+static void load_class(lua_State *L) {
+  if (luaL_getmetatable(L, METATABLE) == LUA_TNIL) {
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "moonport.websocket");
+    lua_call(L, 1, 0);
+  }
+  lua_pop(L, 1);
+}
+
+int mp_lua_websocket_wait(lua_State *L, const char *what, mp_websocket_start start, void *how) {
+  load_class(L);
   connect_wait *self = mp_wait_new(L, sizeof *self, what, connect_finish);
   mp_wait *wait = &self->wait;
   wait->release = connect_release;
-  if (mp_websocket_connect(mp_loop_of(L), options, connect_done, self, &wait->op, &wait->error) < 0)
+  if (start(how, mp_loop_of(L), connect_done, self, &wait->op, &wait->error) < 0)
     return mp_throw(L, &wait->error);
   return mp_wait_yield(L, wait);
+}
+
+static int start_connect(void *how, mp_loop *loop, mp_websocket_connect_cb cb, void *data,
+                         mp_op **op, mp_error *err) {
+  return mp_websocket_connect(loop, how, cb, data, op, err);
 }
 
 /* -- Options ---------------------------------------------------------------------------------- */
@@ -180,7 +200,7 @@ static int l_connect(lua_State *L) {
     free(url);
     mp_gate(L, "websocket.connect", "connect to `%s`", lua_tostring(L, -1));
   }
-  return mp_lua_websocket_connect(L, &options, "websocket.connect");
+  return mp_lua_websocket_wait(L, "websocket.connect", start_connect, &options);
 }
 
 /* -- Sending ---------------------------------------------------------------------------------- */

@@ -166,6 +166,7 @@ describe("the effect gate covers", function()
         finish = function() made.exchange:finish() end,
       },
       ["moonport.kube.client"] = {
+        websocket = function() made.kube:websocket { path = "/api/v1/x" } end,
         request = function() made.kube:request { path = "/api/v1/pods", method = "POST" } end,
       },
       ["moonport.process"] = {
