@@ -15,6 +15,9 @@ local function escape_value(text)
   return (text:gsub("[^%w%-._~:,/]", escape_byte))
 end
 
+-- A value of a query.
+M.escape = escape_value
+
 -- A path with its query: parameters by name, in order of names; nil and false are left out.
 function M.with_query(path, query)
   local names = {}
