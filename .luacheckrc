@@ -14,3 +14,4 @@ files["tests/fixtures/**/*.lua"] = { read_globals = given }
 files["tests/bench/**/*.lua"] = { read_globals = given }
 files["**/hooks.lua"] = { read_globals = { "on" } }
 files["tests/spec/**/*.lua"] = { std = "+busted", read_globals = given }
+files["tests/e2e/**/*.lua"] = { std = "+busted", read_globals = given }
