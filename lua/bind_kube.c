@@ -16,6 +16,7 @@ by path; `mp.kube` knows the API's objects.
 #include <string.h>
 
 #define UNAUTHORIZED 401
+#define FORBIDDEN 403
 
 typedef struct {
   mp_kube *kube; /* NULL once closed. The user value is the configuration */
@@ -70,7 +71,7 @@ static void answered(void *data, mp_http *http, const mp_error *err) {
   mp_wait_done(&self->wait);
 }
 
-/* response.hint: what is known here of why the server may have answered 401 */
+/* response.hint: what is known here of why the server may not know who we are. */
 static void add_hint(lua_State *L, const mp_kube *kube) {
   mp_auto_free char *hint = mp_kube_explain_refusal(kube);
   if (!hint)
@@ -79,9 +80,17 @@ static void add_hint(lua_State *L, const mp_kube *kube) {
   lua_setfield(L, -2, "hint");
 }
 
+/* Where credentials are none, or of a kind that the server does not look at, it takes us for
+ * anybody, and refuses what anybody may not do. */
+static bool is_unknown(const mp_kube *kube, int status) {
+  mp_kube_auth auth = mp_kube_config_of(kube)->auth;
+  bool as_anybody = auth == MP_KUBE_AUTH_NONE || auth == MP_KUBE_AUTH_BASIC;
+  return status == UNAUTHORIZED || (status == FORBIDDEN && as_anybody);
+}
+
 static int request_finish(lua_State *L, mp_wait *wait) {
   request_wait *self = (request_wait *)wait;
-  bool refused = mp_http_response_of(self->http)->status == UNAUTHORIZED;
+  bool refused = is_unknown(self->kube, mp_http_response_of(self->http)->status);
   mp_http_push_response(L, &self->http, self->streamed);
   if (refused)
     add_hint(L, self->kube);
