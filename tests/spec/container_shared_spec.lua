@@ -8,6 +8,7 @@ local marks = require "moonport.container.marks"
 local names = require "moonport.container.names"
 local namespace = require "moonport.container.namespace"
 local net = require "moonport.net"
+local resources = require "moonport.resources"
 
 local STORE = helper.STORE
 local OURS = marks.store_label(STORE)
@@ -177,5 +178,17 @@ describe("the permissions that a deployment takes", function()
       { verb = "create", resource = "pods" }, { verb = "delete", resource = "pods" },
       { verb = "get", resource = "secrets" },
     })
+  end)
+end)
+
+describe("a kind of what is made on a cluster", function()
+  it("can be removed, described and looked for", function()
+    for _, name in ipairs { "kubernetes", "kubernetes-host" } do
+      local kind = resources.kind(name)
+      assert.is_function(kind.remove)
+      assert.is_function(kind.describe)
+      assert.is_function(kind.orphans)
+    end
+    assert.is_function(resources.kind("kubernetes-namespace").remove)
   end)
 end)

@@ -193,4 +193,8 @@ function M.orphans(state, env)
   return list
 end
 
+--- The resource kind `kubernetes`, as `moonport.resources` takes it.
+M.resource = { remove = function(identity) M.remove(identity) end, describe = M.describe,
+  orphans = M.orphans }
+
 return M
