@@ -457,6 +457,27 @@ describe("a refusal", function()
     assert.same({ "ADDED b" }, take(watch, 1))
   end)
 
+  it("of a credential plugin is borne by a running watch, not by one that begins", function()
+    local server <close> = double.start()
+    local waits, on_wait = collector()
+    local cluster = server:connect { on_wait = on_wait }
+    local watch <close> = cluster:watch("configmaps", { sync = true })
+    assert.same({ "SYNC" }, take(watch, 1))
+    server:put("configmaps", map "a")
+    assert.same({ "ADDED a" }, take(watch, 1))
+    local request, failures = cluster.client.request, 0
+    cluster.client.request = function(...)
+      failures = failures + 1
+      if failures > 2 then return request(...) end
+      errors.raise { kind = "kube", code = "credentials", message = "the plugin failed" }
+    end
+    failure("kube", "credentials", cluster.watch, cluster, "configmaps")
+    server:cut()
+    server:put("configmaps", map "b")
+    assert.same({ "ADDED b" }, take(watch, 1))
+    assert.equal("the plugin failed", waits[#waits].why)
+  end)
+
   it("of a running watch ends it when it stays", function()
     local server <close> = double.start()
     local cluster = server:connect { on_wait = function() end }

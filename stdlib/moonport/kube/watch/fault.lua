@@ -7,10 +7,10 @@ local M = {}
 
 -- The connection, not the request: another one may do.
 local PASSING = { resolve = true, connect = true, closed = true, timeout = true, protocol = true,
-  proxy = true }
+  proxy = true, failed = true }
 
 -- Refused, and perhaps only for a while: just after its start a server knows neither roles nor
--- custom resources yet, and a credential plugin may not reach what it asks.
+-- custom resources yet.
 local REFUSED = { [401] = true, [403] = true, [404] = true }
 
 -- A version that this server has not reached, such as after a restore of etcd.
@@ -26,10 +26,10 @@ local function of_api(err)
   local status = err.status
   if err.code == "expired" or err.code == "gone" or status == 410 or is_ahead(err) then
     return "expired"
-  elseif err.code == "credentials" or REFUSED[status] then
+  elseif REFUSED[status] then
     return "refused"
-  elseif status and (status == 429 or status >= 500) then
-    return "passing"
+  elseif err.code == "credentials" or (status and (status == 429 or status >= 500)) then
+    return "passing" -- a credential plugin often needs the very network that is away
   end
   return "fatal"
 end
