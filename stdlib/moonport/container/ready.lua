@@ -254,10 +254,9 @@ local function wait_line(ctx, cluster, intent, view)
   local pattern = ctx.manifest.ready.log
   local function look(pod)
     return function()
-      local lines = cluster:logs(pod.metadata.name, {
+      for line in cluster:logs(pod.metadata.name, {
         namespace = intent.namespace, container = workload.CONTAINER, follow = true,
-      })
-      for line in lines do
+      }) do
         if line.text:find(pattern) then return true end
       end
       task.sleep(FOREVER)
@@ -265,7 +264,7 @@ local function wait_line(ctx, cluster, intent, view)
   end
   local readers = {}
   for index, pod in ipairs(progress.pods(view)) do readers[index] = look(pod) end
-  local _, why = try(task.timeout, ctx.manifest.ready.timeout, task.race, readers)
+  local _, why = try(task.timeout, ctx.manifest.ready.timeout, function() task.race(readers) end)
   if errors.is(why, "task", "timeout") then
     fail("timeout", ("not ready after %g s: no line of output matched `%s`"):format(
       ctx.manifest.ready.timeout, pattern), "if it only needs longer, raise `ready.timeout`")
