@@ -107,8 +107,28 @@ it "does not run as root unless that is said"
 sed 's/run_as_non_root = false,//' rights.lua >root.lua
 refused 1 '`container.security.run_as_user` is root' plan root.lua
 
+it "is ready once it has said so, and reaches a port of this host by name"
+mkdir www
+echo 'hello from the host' >www/index.html
+port=$((20000 + $$ % 10000))
+"$MP_TEST_CACHE/cluster-busybox/busybox" httpd -f -p "$port" -h www &
+asks="until timeout 5 wget -qO- http://blueprint-service:$port/; do sleep 1; done"
+waits='trap \"exit 0\" TERM; while :; do sleep 1 & wait $!; done'
+manifest said "command = { 'sh', '-c', \"$asks; $waits\" }, ready = { log = '^hello from' }," "host_ports = { $port },"
+deploy said.lua
+check_matches <(moonport logs said) '^hello from the host$'
+
+it "registers, and gives back what it has written"
+manifest register "command = { 'sh', '-c', 'echo \"{}\" >\$REGISTRATION_OUTPUT_PATH' },
+  registration = { output = '$PWD/registered' },"
+deploy register.lua
+check_state register completed
+check_equal "what it wrote" "$(<registered)" '{}'
+manifest failing "command = { 'sh', '-c', 'exit 3' }, registration = { output = '$PWD/never' },"
+refused 1 'exited with 3|exit code 3|ended with 3' deploy failing.lua
+
 it "leaves nothing"
-moonport rm --quiet inside host rights
+moonport rm --quiet inside host rights said register
 check_nothing_left
 
 done_testing
