@@ -3,10 +3,13 @@
 package.path = os.getenv "MP_SOURCE_DIR" .. "/tests/e2e/kube/?.lua;" .. package.path
 local crypto = require "moonport.crypto"
 local errors = require "moonport.errors"
+local fs = require "moonport.fs"
 local helper = require "helper"
 local http = require "moonport.http"
 local kube = require "moonport.kube"
 local net = require "moonport.net"
+local process = require "moonport.process"
+local yaml = require "moonport.yaml"
 local task = require "moonport.task"
 
 local IMAGE = "moonport-test/base:1"
@@ -36,6 +39,12 @@ end
 setup(function()
   cluster = helper.connect "exec"
   cluster:wait("serviceaccounts", "default", "create", 30)
+  cluster:create {
+    apiVersion = "rbac.authorization.k8s.io/v1", kind = "RoleBinding",
+    metadata = { name = "default-edits" },
+    roleRef = { apiGroup = "rbac.authorization.k8s.io", kind = "ClusterRole", name = "edit" },
+    subjects = { { kind = "ServiceAccount", name = "default", namespace = cluster.namespace } },
+  }
   pod("one", server_of "first")
   cluster:create {
     apiVersion = "v1", kind = "Service", metadata = { name = "web" },
@@ -96,12 +105,38 @@ describe("a program in a pod", function()
   end)
 
   it("has a terminal of a size, which ends its input as terminals do", function()
-    local result = exec {
-      "sh", "-c", "stty size; cat", tty = { rows = 33, columns = 101 }, input = "typed\n",
+    local result = exec { -- which begins before the size is there
+      "sh", "-c", "until [ \"$(stty size)\" = '33 101' ]; do sleep 0.1; done; cat",
+      tty = { rows = 33, columns = 101 }, input = "typed\n",
     }
-    assert.is_truthy(result.stdout:find "33 101")
     assert.equal(2, select(2, result.stdout:gsub("typed", ""))) -- the echo, and what cat says
     assert.is_nil(result.stderr)
+  end)
+
+  it("gets the operator's terminal, with each key and each change of its size", function()
+    local operator <close> = process.spawn {
+      os.getenv "MOONPORT", "run", "-e", ([[
+        os.exit(require("moonport.kube").exec("one", {
+          "sh", container = "main", namespace = "%s", tty = true, stdin = "inherit",
+          stdout = "inherit" }).code)]]):format(cluster.namespace),
+      pty = { rows = 20, columns = 70 },
+    }
+    local seen = ""
+    local function until_there_is(words)
+      while not seen:find(words, 1, true) do
+        seen = seen .. (operator:read() or error("it ended: " .. seen))
+      end
+    end
+    local function await_size(size) -- which goes its own way
+      operator:write(("until stty size | grep '^%s$'; do sleep 0.1; done\r"):format(size))
+      until_there_is(size .. "\r\n")
+    end
+    until_there_is "# "
+    await_size "20 70"
+    operator:resize(30, 90)
+    await_size "30 90"
+    operator:write "exit 5\r"
+    assert.equal(5, operator:wait().code)
   end)
 
   it("writes 100 MiB unharmed, in little memory", function()
@@ -150,6 +185,49 @@ describe("a program in a pod", function()
     local result, err = try(task.timeout, 60, running.await, running)
     -- The runtime still tells of its end, or nobody can.
     assert.is_true(result and result.code == 137 or errors.is(err, "kube", "lost"), tostring(err))
+  end)
+end)
+
+describe("a program in a pod", function()
+  local dir
+
+  before_each(function() dir = fs.temp_dir() end)
+  after_each(function() fs.remove_tree(dir) end)
+
+  local function service_account_token()
+    for secret in cluster:each "secrets" do
+      if secret.type == "kubernetes.io/service-account-token" then
+        return crypto.unbase64(secret.data.token)
+      end
+    end
+  end
+
+  -- A kubeconfig whose plugin gives a token that is refused, and at its next run a good one.
+  local function kubeconfig_with_plugin()
+    local runs, plugin = fs.join(dir, "runs"), fs.join(dir, "plugin")
+    fs.write(plugin, ([[#!/bin/sh
+token=stale
+[ -e %s ] && token=%s
+echo run >>%s
+echo '{"apiVersion":"client.authentication.k8s.io/v1beta1","kind":"ExecCredential",' \
+  '"status":{"token":"'$token'"}}'
+]]):format(runs, service_account_token(), runs))
+    fs.chmod(plugin, "0700")
+    local config = yaml.decode(fs.read(os.getenv "KUBECONFIG"))
+    config.users = { { name = "plugin", user = { exec = {
+      apiVersion = "client.authentication.k8s.io/v1beta1", command = plugin } } } }
+    for _, context in ipairs(config.contexts) do context.context.user = "plugin" end
+    fs.write(fs.join(dir, "config"), yaml.encode(config))
+    return fs.join(dir, "config"), runs
+  end
+
+  it("is run with new credentials where the first were refused", function()
+    local kubeconfig, runs = kubeconfig_with_plugin()
+    local other <close> = kube.connect {
+      kubeconfig = kubeconfig, namespace = cluster.namespace, cache = false }
+    local result = other:exec("one", { "echo", "hello", container = "main" })
+    assert.equal("hello\n", result.stdout)
+    assert.equal("run\nrun\n", fs.read(runs))
   end)
 end)
 
