@@ -1,6 +1,7 @@
 /* What the files of the http module share.
  *
  *   http.c           multi interface <-> libuv: sockets, timers, who is to be called back
+ *   http_dead.c      connections whose peer is gone without a word
  *   http_request.c   options -> easy handle
  *   http_body.c      where a request body comes from
  *   http_transfer.c  one exchange: libcurl's callbacks, waits, the end
@@ -92,7 +93,7 @@ struct mp_http {
   char *unix_socket; /* for messages */
   char *ca;          /* for messages: what certificates were checked against */
   bool stream, follow, head_only, reads;
-  long begun; /* how often libcurl began to send it */
+  long begun;      /* how often libcurl began to send it */
   bool connection; /* no exchange: its transfer is over when it is made, and keeps the handle */
   uint64_t max_body, idle_ms, active_at, timeout_ms, connect_timeout_ms;
   size_t buffer;
@@ -137,6 +138,10 @@ void mp_http_watch_idle(mp_http *http);        /* its idle timeout counts from n
 /* http_transfer.c: as mp_http_start, for an exchange or for a connection. */
 int mp_http_begin(mp_loop *loop, const mp_http_options *options, bool connection, mp_http **http,
                   mp_error *err);
+
+/* http_dead.c: when an exchange is given up, its HTTP/2 connection would stay for others. Ends it
+ * where the peer has not even acknowledged what was sent, so that nobody waits on it again. */
+void mp_http_hang_up_if_dead(mp_http *http);
 
 /* http_request.c: checks the options, copies what outlives the call, sets the handle up. */
 int mp_http_check(const mp_http_options *options, mp_error *err);

@@ -62,8 +62,10 @@ void mp_http_free(mp_http *http) {
   if (!http)
     return;
   http->freed = true;
-  if (http->easy)
+  if (http->easy) {
+    mp_http_hang_up_if_dead(http);
     detach(http);
+  }
   if (http->in.cb || http->out.cb)
     mp_http_queue(http);
   mp_http_unref(http);
@@ -338,6 +340,8 @@ void mp_http_done(mp_http *http, CURLcode rc) {
     mp_http_fail_curl(http, rc);
   else if (!http->head_ready) /* which libcurl lets pass */
     mp_http_fail(http, "closed", "the connection ended before the header did");
+  if (mp_error_is(&http->error, MP_TIMEOUT))
+    mp_http_hang_up_if_dead(http);
   http->done = true;
   detach(http);
   if (http->in.cb || http->out.cb)
