@@ -90,7 +90,9 @@ local function tell_all(plans)
 end
 
 local function run(args)
-  local opened <close> = env.open(args, { targets = true, read_only = true })
+  -- What a step warns of is to be known before it is done.
+  local observer = require("moonport.cli.observer").new(true)
+  local opened <close> = env.open(args, { targets = true, read_only = true, observer = observer })
   local deploy = require "moonport.deploy"
   local plans, changes = {}, false
   for index, loaded in ipairs(options.load_manifests(args, opened)) do
