@@ -55,29 +55,16 @@ static int l_open(lua_State *L) {
 
 typedef struct {
   mp_wait wait;  /* first */
-  mp_kube *kube; /* borrowed from the client, which is on the stack */
+  mp_kube *kube; /* there until `answered`; another task may close it */
   mp_http *http;
   bool streamed;
+  char *hint; /* NULL: none */
 } request_wait;
 
 static void request_release(mp_wait *wait) {
-  mp_http_free(mp_steal(((request_wait *)wait)->http));
-}
-
-static void answered(void *data, mp_http *http, const mp_error *err) {
-  request_wait *self = data;
-  self->http = http;
-  mp_wait_fail(&self->wait, err);
-  mp_wait_done(&self->wait);
-}
-
-/* response.hint: what is known here of why the server may not know who we are. */
-static void add_hint(lua_State *L, const mp_kube *kube) {
-  mp_auto_free char *hint = mp_kube_explain_refusal(kube);
-  if (!hint)
-    return;
-  lua_pushstring(L, hint);
-  lua_setfield(L, -2, "hint");
+  request_wait *self = (request_wait *)wait;
+  mp_http_free(mp_steal(self->http));
+  free(mp_steal(self->hint));
 }
 
 /* Where credentials are none, or of a kind that the server does not look at, it takes us for
@@ -88,12 +75,23 @@ static bool is_unknown(const mp_kube *kube, int status) {
   return status == UNAUTHORIZED || (status == FORBIDDEN && as_anybody);
 }
 
+static void answered(void *data, mp_http *http, const mp_error *err) {
+  request_wait *self = data;
+  self->http = http;
+  if (http && is_unknown(self->kube, mp_http_response_of(http)->status))
+    self->hint = mp_kube_explain_refusal(self->kube);
+  mp_wait_fail(&self->wait, err);
+  mp_wait_done(&self->wait);
+}
+
+/* response.hint: what is known here of why the server may not know who we are. */
 static int request_finish(lua_State *L, mp_wait *wait) {
   request_wait *self = (request_wait *)wait;
-  bool refused = is_unknown(self->kube, mp_http_response_of(self->http)->status);
   mp_http_push_response(L, &self->http, self->streamed);
-  if (refused)
-    add_hint(L, self->kube);
+  if (self->hint) {
+    lua_pushstring(L, self->hint);
+    lua_setfield(L, -2, "hint");
+  }
   return 1;
 }
 

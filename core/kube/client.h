@@ -41,7 +41,8 @@ const mp_kube_config *mp_kube_config_of(const mp_kube *kube);
 
 /* ---- one exchange --------------------------------------------------------------------------- */
 
-/* http: the caller's, with its response there (headers, where it is streamed); NULL on error. */
+/* http: the caller's, with its response there (headers, where it is streamed); NULL on error. The
+ * client exists until the callback returns, also where it was closed meanwhile. */
 typedef void (*mp_kube_send_cb)(void *data, mp_http *http, const mp_error *err);
 
 /* Sends `request`, whose url is a path with its query ("/api/v1/pods?limit=500"). Server, trust,

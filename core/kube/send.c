@@ -35,12 +35,10 @@ static void release(sending *self) {
   free(self);
 }
 
+/* The client is still there in the callback, also where its owner has closed it. */
 static void finish(sending *self, const mp_error *err) {
-  mp_kube_send_cb cb = self->cb;
-  void *data = self->data;
-  mp_http *http = err ? NULL : mp_steal(self->http);
+  self->cb(self->data, err ? NULL : mp_steal(self->http), err);
   release(self);
-  cb(data, http, err);
 }
 
 /* ---- taking turns --------------------------------------------------------------------------- */

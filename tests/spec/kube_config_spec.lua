@@ -248,6 +248,21 @@ describe("a kube client", function()
     failure("kube", "closed", kube.request, kube, { path = "/seen" })
   end)
 
+  it("that is closed lets what is under way end", function()
+    local listener <close> = require("moonport.net").listen { host = "127.0.0.1", port = 0 }
+    local kube = core.open(core.config {
+      kubeconfig = kubeconfig({}, { ["certificate-authority"] = false,
+        server = "http://127.0.0.1:" .. listener:port() }) })
+    local asking = task.spawn(function() return kube:request { path = "/seen" } end)
+    local peer <close> = listener:accept()
+    while peer:read_line() ~= "" do end
+    kube:close()
+    peer:write "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"
+    local refused = asking:await()
+    assert.equal(401, refused.status)
+    assert.truthy(refused.hint)
+  end)
+
   it("lets reads through a shut gate, and nothing else", function()
     local kube = client(plugin())
     answers { token = "x" }

@@ -122,7 +122,8 @@ function Cluster:explain()
   return self.config:explain()
 end
 
---- Ends the connection: calls under way fail, later ones too.
+--- Ends the connection: what waits for credentials fails, and later calls do. Requests that are
+-- under way may end.
 function Cluster:close()
   self.client:close()
 end
