@@ -68,7 +68,13 @@ static void wrong(lua_State *L, const char *name, const char *wanted) {
   mp_bad_argument(L, "kube: `%s` is %s, got a %s", name, wanted, luaL_typename(L, -1));
 }
 
-static const char *text_of(lua_State *L, const option *option) {
+/* What is on top of the stack (which stays) lives as long as the table at `keep`. */
+static void anchor(lua_State *L, int keep) {
+  lua_pushvalue(L, -1);
+  lua_rawseti(L, keep, (lua_Integer)lua_rawlen(L, keep) + 1);
+}
+
+static const char *text_of(lua_State *L, const option *option, int keep) {
   size_t len;
   const char *text;
   if (option->kind == SECRET)
@@ -79,20 +85,23 @@ static const char *text_of(lua_State *L, const option *option) {
     wrong(L, option->name, option->kind == SECRET ? "a string or a secret" : "a string");
   else if (strlen(text) != len)
     mp_bad_argument(L, "kube: `%s` contains a NUL byte", option->name);
+  anchor(L, keep);
   return text;
 }
 
-/* The array is a userdata that is put at stack index `keep`. */
+/* Leaves the stack as it was. */
 static const char *const *texts_of(lua_State *L, const option *option, int keep) {
   if (!lua_istable(L, -1))
     wrong(L, option->name, "a list of strings");
   size_t count = lua_rawlen(L, -1);
   const char **texts = lua_newuserdatauv(L, (count + 1) * sizeof *texts, 0);
-  lua_replace(L, keep);
+  anchor(L, keep);
+  lua_pop(L, 1);
   for (size_t i = 0; i < count; i++) {
     if (lua_rawgeti(L, -1, (lua_Integer)i + 1) != LUA_TSTRING)
       wrong(L, option->name, "a list of strings");
     texts[i] = lua_tostring(L, -1);
+    anchor(L, keep);
     lua_pop(L, 1);
   }
   texts[count] = NULL;
@@ -110,7 +119,7 @@ static void read_option(lua_State *L, const option *option, mp_kube_flags *flags
   switch (option->kind) {
   case TEXT:
   case SECRET:
-    *(const char **)to = text_of(L, option);
+    *(const char **)to = text_of(L, option, keep);
     break;
   case CHOICE:
     *(mp_kube_choice *)to = boolean_of(L, option) ? MP_KUBE_YES : MP_KUBE_NO;
@@ -124,8 +133,8 @@ static void read_option(lua_State *L, const option *option, mp_kube_flags *flags
   }
 }
 
-/* What the flags point to lives as long as the table is unchanged, and the value at `keep` stays.
- */
+/* What the flags point to lives as long as the table at `keep`: the options may be changed by
+ * another task while a thread reads files by them. */
 static void read_flags(lua_State *L, int index, int keep, mp_kube_flags *flags) {
   if (!lua_istable(L, index))
     mp_bad_argument(L, "kube: the options are a table, got a %s", luaL_typename(L, index));
@@ -229,7 +238,7 @@ static int l_config(lua_State *L) {
     lua_newtable(L);
     lua_replace(L, 1);
   }
-  lua_pushnil(L); /* index 2 keeps the array of groups */
+  lua_newtable(L);
   read_flags(L, 1, 2, &flags);
   if (!mp_can_wait(L))
     return load_at_once(L, &flags);

@@ -138,6 +138,26 @@ describe("kube.config", function()
     failure("argument", "invalid", core.config, "x")
   end)
 
+  it("holds on to its options, whatever another task makes of them meanwhile", function()
+    for round = 1, 20 do
+      local options = { kubeconfig = kubeconfig { token = "x" }, as = "x",
+        namespace = ("n"):rep(50000 + round), as_groups = { ("g"):rep(50000 + round) } }
+      local loading = task.spawn(function() return core.config(options) end)
+      local changing = task.spawn(function()
+        options.namespace, options.as_groups[1] = nil, nil
+        collectgarbage()
+      end)
+      local config = loading:await()
+      changing:await()
+      assert.equal(("n"):rep(50000 + round), config.namespace)
+      for _, row in ipairs(config:explain()) do
+        if row.field:find("as-groups", 1, true) then
+          assert.equal(("g"):rep(50000 + round), row.value)
+        end
+      end
+    end
+  end)
+
   it("works where Lua cannot wait", function()
     local path = kubeconfig { token = "x" }
     local config
