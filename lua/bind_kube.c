@@ -100,7 +100,7 @@ static bool only_reads(lua_State *L, const mp_http_options *options) {
   mp_http_options bare = *options;
   lua_pushfstring(L, "https://server%s", options->url ? options->url : "");
   bare.url = lua_tostring(L, -1);
-  bool reads = mp_http_only_reads(&bare);
+  bool reads = mp_kube_only_reads(&bare);
   lua_pop(L, 1);
   return reads;
 }
@@ -108,11 +108,10 @@ static bool only_reads(lua_State *L, const mp_http_options *options) {
 static void ask_gate(lua_State *L, const mp_kube *kube, const mp_http_options *options) {
   if (!mp_gate_is_shut(L) || only_reads(L, options))
     return;
-  mp_http_options whole = *options;
-  lua_pushfstring(L, "%s%s", mp_kube_config_of(kube)->base, options->url ? options->url : "");
-  whole.url = lua_tostring(L, -1);
-  mp_http_gate(L, &whole);
-  lua_pop(L, 1);
+  char *server = mp_http_redact(mp_kube_config_of(kube)->base);
+  lua_pushfstring(L, "%s%s", server, options->url ? options->url : "");
+  free(server);
+  mp_gate(L, "kube.request", "send %s to `%s`", options->method, lua_tostring(L, -1));
 }
 
 /* client:request(options): the response, as mp.http gives it */

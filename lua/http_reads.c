@@ -1,5 +1,8 @@
 #include "http_reads.h"
 
+#include "core/buf.h"
+#include "core/mem.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <yajl/yajl_parse.h>
@@ -332,29 +335,69 @@ static bool is_review(const target *at) {
   return false;
 }
 
-/* What Kubernetes does on a GET without only reading: its streams, and whatever a pod or service
- * behind its proxy makes of the request. */
-static bool is_acting_get(const target *at) {
-  if (!starts(at, "/api/v1/namespaces/") && !starts(at, "/api/v1/nodes/"))
+static bool is_hex(char c) {
+  return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'f');
+}
+
+/* The path as the server takes it: escapes undone, slashes at the end gone. The caller frees it. */
+static char *decoded(const target *at) {
+  mp_buf out = MP_BUF_INIT;
+  mp_buf_puts(&out, "");
+  for (size_t i = 0; i < at->path_len; i++) {
+    char byte = at->path[i];
+    if (byte == '%' && at->path_len - i > 2 && is_hex(at->path[i + 1]) && is_hex(at->path[i + 2])) {
+      char digits[] = {at->path[i + 1], at->path[i + 2], '\0'};
+      byte = (char)strtol(digits, NULL, 16);
+      i += 2;
+    }
+    mp_buf_append(&out, byte ? &byte : "?", 1);
+  }
+  while (out.len > 0 && out.data[out.len - 1] == '/')
+    out.data[--out.len] = '\0';
+  return out.data;
+}
+
+static bool has_one(const char *path, const char *const *words) {
+  for (; *words; words++) {
+    if (strstr(path, *words))
+      return true;
+  }
+  return false;
+}
+
+/* What Kubernetes does, whatever the method, without being known to read or to heed a dry run: its
+ * streams, and what a pod, service or node behind its proxy makes of the request. Of a path that
+ * holds dots nobody knows where it begins and ends. */
+static bool is_acting(const target *at) {
+  static const char *const owners[] = {"/namespaces/", "/nodes/", NULL};
+  static const char *const acts[] = {"/exec", "/attach", "/portforward", "/proxy", NULL};
+  mp_auto_free char *path = decoded(at);
+  target all = {path, "", strlen(path)};
+  if (strstr(path, "/."))
+    return has_one(path, owners) && has_one(path, acts);
+  if (!starts(&all, "/api/v1/namespaces/") && !starts(&all, "/api/v1/nodes/"))
     return false;
-  return ends(at, "/exec") || ends(at, "/attach") || ends(at, "/portforward") ||
-         memmem(at->path, at->path_len, "/proxy", 6) != NULL;
+  return ends(&all, "/exec") || ends(&all, "/attach") || ends(&all, "/portforward") ||
+         strstr(path, "/proxy") != NULL;
 }
 
 /* ---- all of it ------------------------------------------------------------------------------ */
 
-bool mp_http_only_reads(const mp_http_options *options) {
+bool mp_kube_only_reads(const mp_http_options *options) {
   const char *method = options->method ? options->method : "GET";
   target at = target_of(options->url ? options->url : "");
-  if (strcmp(method, "GET") == 0)
-    return !is_acting_get(&at);
-  if (strcmp(method, "HEAD") == 0 || strcmp(method, "OPTIONS") == 0)
-    return true;
-  if (!options->url)
+  if (is_acting(&at))
     return false;
-  bool posts = strcmp(method, "POST") == 0;
-  bool dry = is_dry_run(&at) && (strcmp(method, "DELETE") != 0 || is_dry_delete(options));
-  if (is_plain(&at) && (dry || (posts && is_review(&at))))
+  if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0 || strcmp(method, "OPTIONS") == 0)
     return true;
-  return posts && options->body_kind == MP_HTTP_BODY_MEMORY && is_reading_rpc(options->body);
+  if (!is_plain(&at))
+    return false;
+  bool dry = is_dry_run(&at) && (strcmp(method, "DELETE") != 0 || is_dry_delete(options));
+  return dry || (strcmp(method, "POST") == 0 && is_review(&at));
+}
+
+bool mp_http_only_reads(const mp_http_options *options) {
+  bool posts = options->method && strcmp(options->method, "POST") == 0;
+  return mp_kube_only_reads(options) ||
+         (posts && options->body_kind == MP_HTTP_BODY_MEMORY && is_reading_rpc(options->body));
 }

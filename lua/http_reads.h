@@ -8,4 +8,8 @@
  * Kubernetes API only tries (dryRun=All) or answers (access reviews). */
 bool mp_http_only_reads(const mp_http_options *options);
 
+/* The same of a request to a Kubernetes API, to which JSON-RPC means nothing: it would take a call
+ * that holds the fields of an object as well for that object. */
+bool mp_kube_only_reads(const mp_http_options *options);
+
 #endif

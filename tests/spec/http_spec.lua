@@ -451,6 +451,17 @@ describe("a shut gate", function()
       "services/b/proxy/shutdown" } do
       assert.is_false(passes("get", "/api/v1/namespaces/a/" .. path))
     end
+    -- The same by other spellings, which servers understand.
+    for _, path in ipairs { "a/pods/b/exec/?command=rm", "a/pods/b/ex%65c", "a%2Fpods%2Fb%2fexec",
+      "a/pods/b/exec/.", "../x/../namespaces/a/pods/b/exec", "a/services/b/%70roxy/shutdown" } do
+      assert.is_false(passes("get", "/api/v1/namespaces/" .. path), path)
+    end
+    assert.is_false(passes("get", "/x/../api/v1/nodes/a/proxy/run"))
+    assert.is_false(passes("head", "/api/v1/nodes/a/proxy/run"))
+    assert.is_true(passes("get", "/small?at=/api/v1/nodes/a/proxy"))
+    -- What is behind the proxy knows nothing of dry runs.
+    assert.is_false(passes("post", "/api/v1/namespaces/a/services/b/proxy/stop?dryRun=All"))
+    assert.is_false(passes("post", "/api/v1/namespaces/a/pods/b/exec?command=rm&dryRun=All"))
     assert.is_false(passes("post", "/api/v1/pods?dryRun=Alls"))
     assert.is_false(passes("post", "/api/v1/pods?dryRun="))
     assert.is_false(passes("post", "/api/v1/pods?notdryRun=All"))

@@ -292,6 +292,8 @@ describe("a kube client", function()
         path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews" }
       assert.equal(404, review.status)
       failure("gate", "refused", kube.request, kube, { path = "/api/v1/pods", method = "POST" })
+      failure("gate", "refused", kube.request, kube, { path = "/api/v1/pods", method = "POST",
+        body = '{"method":"eth_call","kind":"Pod","apiVersion":"v1"}' })
     end)
   end)
 
