@@ -132,6 +132,7 @@ int mp_kube_fill(mp_kube *kube, const char *path, mp_http_options *options, mp_e
     fill_tls(kube, &options->tls);
   options->proxy = kube->proxy;
   options->multiplex = true;
+  options->redirects = 0; /* elsewhere nobody is to see whom we impersonate, or our certificate */
   if (mp_kube_is_true(&config->cluster.disable_compression))
     options->compressed = false;
   return 0;

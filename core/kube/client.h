@@ -48,7 +48,8 @@ typedef void (*mp_kube_send_cb)(void *data, mp_http *http, const mp_error *err);
 /* Sends `request`, whose url is a path with its query ("/api/v1/pods?limit=500"). Server, trust,
  * proxy and credentials are the client's, as are User-Agent, Accept and whom to impersonate where
  * the request's headers do not say otherwise. After a 401 it gets new credentials once, where there
- * can be any, and sends again; a 401 after that is a response like any other. The body is in memory
+ * can be any, and sends again; a 401 after that is a response like any other, and so is a redirect:
+ * none is followed. The body is in memory
  * or a file. Everything is copied. As many requests as one connection carries wait for their
  * answers at once, and further ones for their turn; their timeouts count from that. */
 int mp_kube_send(mp_kube *kube, const mp_http_options *request, mp_kube_send_cb cb, void *data,

@@ -260,6 +260,16 @@ describe("a kube client", function()
     proxy:cancel()
   end)
 
+  it("tells nobody else who we are where the server leads elsewhere", function()
+    local elsewhere = tls:gsub("127.0.0.1", "localhost") .. "/seen"
+    local answer = client({ ["client-certificate"] = server_dir .. "/client.pem",
+      ["client-key"] = server_dir .. "/client.key", as = "jane" }):request {
+      path = "/to?url=" .. elsewhere }
+    assert.equal(302, answer.status)
+    assert.equal(elsewhere, answer.headers.Location)
+    assert.is_nil(answer.body:find("jane", 1, true))
+  end)
+
   it("refuses paths that are none, options that it has not, and work when closed", function()
     local kube = client {}
     failure("kube", "invalid", kube.request, kube, { path = "seen" })

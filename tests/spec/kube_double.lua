@@ -410,6 +410,7 @@ function Server:connect(options)
       local copy = {}
       for key, value in pairs(request) do copy[key] = value end
       copy.url, copy.path, copy.compressed = base .. request.path, nil, nil
+      copy.redirects = false
       return http.request(copy)
     end,
     close = function() end,

@@ -303,6 +303,13 @@ describe("a refusal", function()
     assert.equal("expired", refused(scripted.refusal(410, "Gone")).code)
   end)
 
+  it("that leads elsewhere is not followed", function()
+    local err = refused { status = 302, headers = { Location = "https://login.test/in?code=x" } }
+    assert.equal("redirect", err.code)
+    assert.matches("answered 302 and leads to `https://login.test/in`", err.message, 1, true)
+    assert.matches("login page", err.hint, 1, true)
+  end)
+
   it("for want of an object says so shortly", function()
     local err = refused(scripted.refusal(404, "NotFound", {
       message = 'pods "web" not found', details = { name = "web", kind = "pods" },

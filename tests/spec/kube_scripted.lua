@@ -170,6 +170,7 @@ function Server:connect(options)
       for name, value in pairs(request) do
         if name ~= "path" then copy[name] = value end
       end
+      copy.redirects = false
       return http.request(copy)
     end,
     close = function() end,

@@ -59,6 +59,11 @@ local function body_of(response)
   return body:text()
 end
 
+-- An API server does not redirect, and credentials are for no other.
+local function is_redirect(response)
+  return response.status >= 300 and response.status < 400 and response.headers.Location ~= nil
+end
+
 -- The response, or nil and the error; raises what is neither the server's nor the network's.
 local function send(cluster, request, about)
   local response, err = try(cluster.client.request, cluster.client, request)
@@ -68,6 +73,10 @@ local function send(cluster, request, about)
   end
   cluster.shared.answered = true
   pass_on_warnings(cluster, response)
+  if is_redirect(response) then
+    response:close()
+    return nil, status.redirect(response, about)
+  end
   if response.status < 400 then return response end
   local body
   body, err = try(body_of, response)

@@ -285,6 +285,17 @@ function M.from_status(status, about, hint)
   }, about)
 end
 
+-- The error of an answer (of mp.http) that leads elsewhere.
+function M.redirect(response, about)
+  local where = plain(response.headers.Location):gsub("%?.*", "")
+  return finish({
+    kind = "kube", code = "redirect", status = response.status, details = {}, causes = {},
+    server_message = ("the server answered %d and leads to `%s`"):format(response.status, where),
+    hint = "is that the API server's address? a login page or proxy may stand before it; where "
+      .. "the server has moved, say so in the kubeconfig",
+  }, about)
+end
+
 -- The error of an answer that should be JSON and is not.
 function M.no_json(response, cause)
   local page = of_page(response.body)
