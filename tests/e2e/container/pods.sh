@@ -84,7 +84,7 @@ mp_remove_all() {
       moonport rm --quiet --force "${names[@]}" >cleanup.log 2>&1 || cat cleanup.log >&2
     fi
   fi
-  "$MP_CLUSTER" kubectl get namespaces,runtimeclasses,persistentvolumes -o name | grep "/$SPACE" |
+  "$MP_CLUSTER" kubectl get namespaces,runtimeclasses,persistentvolumes -o name | { grep "/$SPACE" || true; } |
     while read -r name; do "$MP_CLUSTER" kubectl delete "$name" --ignore-not-found; done >>cleanup.log 2>&1
   exit "$code"
 }
