@@ -17,7 +17,7 @@ local workload = require "moonport.container.workload"
 
 local M = {}
 
-local FOREVER = 1 << 30      -- seconds
+local FOREVER = 1e9 -- seconds
 local START_SECONDS = 600 -- for finding a node, pulling the image, attaching volumes
 local READY_SECONDS = 60  -- where the manifest has no `ready`
 
