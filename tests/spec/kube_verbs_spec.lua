@@ -111,12 +111,29 @@ describe("a call", function()
     no(cluster.get, cluster, "pods", "web", 3)
   end)
 
+  it("on an object goes to the namespace of that object", function()
+    local pod = { apiVersion = "v1", kind = "Pod", metadata = { name = "web", namespace = "shop" } }
+    local path = "/api/v1/namespaces/shop/pods"
+    server.script["GET " .. path .. "/web"] = scripted.ok { kind = "Pod", metadata = {} }
+    server.script["DELETE " .. path .. "/web"] = scripted.ok { kind = "Status" }
+    server.script["GET " .. path] = scripted.ok { kind = "PodList", items = {} }
+    cluster:get(pod, "web")
+    cluster:list(pod)
+    cluster:delete(pod, "web", { namespace = "shop" })
+    cluster:delete(pod, "web")
+    assert.equal(2, server:count("DELETE " .. path .. "/web"))
+    assert.matches("of namespace `shop`, the option says `other`", no(cluster.delete, cluster, pod,
+      "web", { namespace = "other" }).message, 1, true)
+  end)
+
   it("takes no name that would make it mean something else", function()
     for _, name in ipairs { "", ".", "..", "a/b", "a%2fb" } do
       no(cluster.get, cluster, "pods", name)
       no(cluster.delete, cluster, "pods", name)
       no(cluster.patch, cluster, "pods", name, {})
       no(cluster.get, cluster, "pods", "web", { namespace = name })
+      no(cluster.delete, cluster, "pods", "web", { subresource = name })
+      no(cluster.path, cluster, "pods", "default", "web", name)
       no(cluster.apply, cluster, map { metadata = { name = name } })
     end
     no(cluster.get, cluster, "pods")

@@ -59,7 +59,7 @@ local function ask(listing, token)
   local options, cluster = listing.options, listing.cluster
   return discovery.with(cluster, listing.resource, function(found)
     local namespace = not options.all_namespaces and
-      objects.namespace_of(cluster, listing.call, found, options) or nil
+      objects.namespace_of(cluster, listing.call, found, options, listing.resource) or nil
     local path = paths.of(found, namespace, nil, options.subresource)
     listing.found = found
     return request.send(cluster, {

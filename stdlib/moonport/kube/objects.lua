@@ -9,10 +9,11 @@ local secret = require "moonport.secret"
 
 local M = {}
 
--- The namespace of a call on `resource`; nil for what has none, or for all of them.
+-- The namespace of a call on `resource`; nil for what has none, or for all of them. `object`: what
+-- may say it, with its metadata.
 function M.namespace_of(cluster, call, resource, options, object)
   if not resource.namespaced then return nil end
-  local own = object and object.metadata and object.metadata.namespace
+  local own = type(object) == "table" and object.metadata and object.metadata.namespace
   local asked = options.namespace
   if own and asked and own ~= asked then
     options_of.bad("%s: the object is of namespace `%s`, the option says `%s`", call, own, asked)
@@ -82,7 +83,8 @@ function M.call(cluster, call, options)
   local query = call.query or {}
   if options.dry_run then query.dryRun = "All" end
   local response, resource = discovery.with(cluster, call.resource, function(found)
-    local namespace = M.namespace_of(cluster, call.call, found, options, call.object)
+    local namespace = M.namespace_of(cluster, call.call, found, options,
+      call.object or call.resource)
     local path = paths.of(found, namespace, call.name, options.subresource)
     local headers = call.body and { ["Content-Type"] = call.content_type or "application/json" }
     return request.send(cluster, {

@@ -6,6 +6,12 @@ local M = {}
 
 local function is_count(value) return math.type(value) == "integer" and value >= 0 end
 
+-- What stays one segment of a path, and the one that it is.
+local function is_segment(text)
+  return type(text) == "string" and text ~= "" and text ~= "." and text ~= ".."
+    and not text:find("[/%%]")
+end
+
 local kinds = {
   any = function() return true end,
   boolean = function(value) return type(value) == "boolean" end,
@@ -14,6 +20,7 @@ local kinds = {
   name = function(value) return type(value) == "string" and value ~= "" end,
   page = function(value) return is_count(value) and value > 0 end,
   seconds = function(value) return type(value) == "number" and value > 0 end,
+  segment = is_segment,
   string = function(value) return type(value) == "string" end,
 }
 
@@ -24,11 +31,12 @@ local wanted = {
   name = "a string that is not empty",
   page = "a whole number from 1 on",
   seconds = "a number of seconds above 0",
+  segment = "a name without `/` and `%`",
   string = "a string",
 }
 
 local common = {
-  namespace = "name", on_wait = "function", retries = "count", subresource = "name",
+  namespace = "segment", on_wait = "function", retries = "count", subresource = "segment",
   timeout = "seconds",
 }
 
@@ -70,7 +78,7 @@ end
 function M.check_name(call, what, name)
   if type(name) ~= "string" then M.bad("%s: %s is a string, got a %s", call, what, type(name)) end
   if name == "" then M.bad("%s: %s is empty", call, what) end
-  if name == "." or name == ".." or name:find("[/%%]") then
+  if not is_segment(name) then
     M.bad("%s: `%s` cannot be %s", call, name, what)
   end
   return name

@@ -62,6 +62,7 @@ function Cluster.path(self, resource, namespace, name, subresource)
   if namespace == nil then namespace = self.namespace end
   if namespace then options_of.check_name("cluster:path", "the namespace", namespace) end
   if name then options_of.check_name("cluster:path", "the name", name) end
+  if subresource then options_of.check_name("cluster:path", "the subresource", subresource) end
   return M.of(found, namespace, name, subresource)
 end
 

@@ -9,7 +9,8 @@ local M = {}
 
 local get_options = { managed_fields = "boolean", resource_version = "string" }
 
---- Gets one object.
+--- Gets one object. What is named by an object in place of the resource is of its kind, and in its
+-- namespace; so in all methods.
 -- @function Cluster:get
 -- @tparam string|table resource
 -- @tparam string name

@@ -357,10 +357,10 @@ local function query_of(options)
   return query
 end
 
-local function open(cluster, found, options)
+local function open(cluster, found, resource, options)
   local query, namespace = query_of(options), nil
   if not options.all_namespaces then
-    namespace = objects.namespace_of(cluster, "cluster:watch", found, options)
+    namespace = objects.namespace_of(cluster, "cluster:watch", found, options, resource)
   end
   return setmetatable({
     cluster = cluster,
@@ -407,7 +407,7 @@ function M.watch(cluster, resource, options)
       options.timeout and "timeout" or "subresource")
   end
   local self = discovery.with(cluster, resource, function(found)
-    local watch = open(cluster, found, options)
+    local watch = open(cluster, found, resource, options)
     if watch.complete then begin_at_once(watch) end
     return watch
   end)
