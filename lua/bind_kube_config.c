@@ -3,6 +3,7 @@
 */
 #include "bind_kube.h"
 
+#include "core/http.h"
 #include "core/mem.h"
 #include "errors.h"
 #include "secret.h"
@@ -282,17 +283,20 @@ static int config_explain(lua_State *L) {
   return 1;
 }
 
+/* As it may be shown: without a password in it. */
+static void push_server(lua_State *L, const mp_kube_config *config) {
+  char *shown = mp_http_redact(config->base);
+  lua_pushstring(L, shown);
+  free(shown);
+}
+
 static const char *field_of(const mp_kube_config *config, const char *name) {
   const struct {
     const char *name, *text;
   } fields[] = {
-      {"server", config->base},
-      {"namespace", config->name_space.text},
-      {"context", config->context.text},
-      {"cluster", config->cluster_name.text},
-      {"user", config->user_name.text},
-      {"auth", mp_kube_auth_name(config->auth)},
-      {"impersonate", config->user.as.text},
+      {"namespace", config->name_space.text},    {"context", config->context.text},
+      {"cluster", config->cluster_name.text},    {"user", config->user_name.text},
+      {"auth", mp_kube_auth_name(config->auth)}, {"impersonate", config->user.as.text},
   };
   for (size_t i = 0; i < COUNT(fields); i++) {
     if (strcmp(fields[i].name, name) == 0)
@@ -307,7 +311,11 @@ static int config_index(lua_State *L) {
   lua_pushvalue(L, 2);
   if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL)
     return 1;
-  lua_pushstring(L, field_of(config, luaL_checkstring(L, 2)));
+  const char *name = luaL_checkstring(L, 2);
+  if (strcmp(name, "server") == 0)
+    push_server(L, config);
+  else
+    lua_pushstring(L, field_of(config, name));
   return 1;
 }
 
@@ -319,7 +327,8 @@ static int config_gc(lua_State *L) {
 
 static int config_tostring(lua_State *L) {
   const mp_kube_config *config = mp_kube_check_config(L, 1);
-  lua_pushfstring(L, "%s: %s", MP_KUBE_CONFIG_TYPE, config->base);
+  push_server(L, config);
+  lua_pushfstring(L, "%s: %s", MP_KUBE_CONFIG_TYPE, lua_tostring(L, -1));
   return 1;
 }
 

@@ -158,6 +158,14 @@ describe("kube.config", function()
     end
   end)
 
+  it("shows no password that is part of the server's address", function()
+    local config = core.config { kubeconfig = kubeconfig({}, {
+      server = "https://me:hidden@127.0.0.1:1" }) }
+    assert.is_nil(config.server:find("hidden", 1, true))
+    assert.truthy(config.server:find("127.0.0.1:1", 1, true))
+    assert.is_nil(tostring(config):find("hidden", 1, true))
+  end)
+
   it("works where Lua cannot wait", function()
     local path = kubeconfig { token = "x" }
     local config
