@@ -142,6 +142,7 @@ describe("a program in a pod", function()
     for _, command in ipairs {
       {}, { 1, {} }, { "true", stdout = "nowhere" }, { "true", stdin = 7 }, { "true", input = {} },
       { "true", input = "a", stdin = "null" }, { "true", shell = true }, { "true", env = { 1 } },
+      { "true", env = { ["-S"] = "x" } }, { "a=b", env = { A = "x" } },
     } do
       local _, err = try(exec, command)
       assert.equal("argument", err and err.kind, tostring(err))

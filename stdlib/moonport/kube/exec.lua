@@ -33,7 +33,8 @@ local KNOWN = {
 local function with_env(command, env)
   local names = {}
   for name, value in pairs(env or {}) do
-    if type(name) ~= "string" or name == "" or name:find("[=\0]") then
+    -- A dash would make it an option of env(1).
+    if type(name) ~= "string" or name == "" or name:find("[=\0]") or name:sub(1, 1) == "-" then
       options_of.bad("cluster:exec: `env` has the names of variables as its keys")
     end
     if secret.is(value) then
@@ -46,6 +47,9 @@ local function with_env(command, env)
     names[#names + 1] = name
   end
   if #names == 0 then return command end
+  if command[1]:find("=", 1, true) then
+    options_of.bad("cluster:exec: with `env`, the program's name cannot hold a `=`")
+  end
   table.sort(names)
   local whole = { "env" }
   for _, name in ipairs(names) do

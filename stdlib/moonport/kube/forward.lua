@@ -20,6 +20,7 @@ local PROTOCOL = "v4.channel.k8s.io"
 local PING = 10      -- seconds
 local PATIENCE = 30  -- seconds that a connection waits for a pod that is ready
 local LINGER = 10    -- seconds for an answer after the client has said that it sends no more
+local WORDS = 4096   -- bytes of what the server says is wrong
 local PAUSE = 0.5    -- seconds after a connection could not be accepted
 
 -- What went wrong with one connection; the others go on.
@@ -86,7 +87,7 @@ local function pass_down(client, ws, state, pod, port)
     end
     state.moved = state.moved + #bytes
     if channel == ERROR then
-      words = words .. bytes
+      words = (words .. bytes):sub(1, WORDS)
     elseif channel == DATA and bytes ~= "" then
       client:write(bytes)
     end

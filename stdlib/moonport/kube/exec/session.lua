@@ -14,6 +14,7 @@ local STDIN, STDOUT, STDERR, STATUS, RESIZE = 0, 1, 2, 3, 4
 local CLOSE = "\255"
 
 local PIECE = 32768 -- bytes of a message
+local STATUS_MOST = 1 << 20 -- bytes of how it ended
 local PING = 10 -- seconds; three times as long and silent means dead
 
 local pods = { group = "", version = "v1", name = "pods", singular = "pod", namespaced = true }
@@ -155,7 +156,7 @@ function Session:next()
     end
     local channel = message:byte(1)
     if channel == STATUS then
-      self.status = (self.status or "") .. message:sub(2)
+      self.status = ((self.status or "") .. message:sub(2)):sub(1, STATUS_MOST)
     elseif (channel == STDOUT or channel == STDERR) and #message > 1 then
       return channel, message:sub(2)
     end
