@@ -84,7 +84,8 @@ end
 function M.connect(options)
   local ours, theirs = split(options)
   local core = require "moonport.core.kube"
-  return M.new(core.open(core.config(theirs)), ours)
+  local client, awaited = core.open(core.config(theirs)), package.loaded["moonport.kube.awaited"]
+  return M.new(awaited and awaited.counted(client) or client, ours)
 end
 
 -- See kube.explain.
