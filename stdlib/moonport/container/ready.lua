@@ -17,8 +17,8 @@ local workload = require "moonport.container.workload"
 
 local M = {}
 
-local FOREVER = 1e9 -- seconds
-local START_SECONDS = 600 -- for finding a node, pulling the image, attaching volumes
+local FOREVER = 1e9       -- seconds
+local START_SECONDS = 600 -- for a node, the image, volumes, and the end of the pod before
 local READY_SECONDS = 60  -- where the manifest has no `ready`
 
 local SET = { apiVersion = "apps/v1", kind = "StatefulSet" }
@@ -128,7 +128,12 @@ local function fail_timeout(view, seconds)
   fail("timeout", ("not ready after %g s: %s"):format(seconds, table.concat(parts, "; ")), hint)
 end
 
+-- True when there is nothing to wait for but that pods get ready: those that are to come have
+-- started, and none that is to go is still ending.
 local function all_started(view)
+  for _, pod in pairs(view.pods) do
+    if pod.metadata.deletionTimestamp then return false end
+  end
   local pods = progress.pods(view)
   for _, pod in ipairs(pods) do
     if not progress.has_started(pod) then return false end

@@ -14,6 +14,7 @@ local ready = require "moonport.container.ready"
 local registration = require "moonport.container.registration"
 local resource = require "moonport.container.resource"
 local status = require "moonport.container.status"
+local sys = require "moonport.sys"
 local workload = require "moonport.container.workload"
 
 local M = {}
@@ -153,6 +154,13 @@ local function pod_to_enter(ctx, cluster, intent)
     ("`moonport status %s` says why"):format(ctx.name))
 end
 
+-- Whether somebody has given us input. Servers before Kubernetes 1.30 cannot end that of a command;
+-- so none is promised where there is none.
+local function has_input()
+  local link = try(fs.readlink, "/proc/self/fd/0")
+  return link ~= nil and link ~= "/dev/null" and not sys.is_terminal(0)
+end
+
 --- Runs a command in the service's container.
 -- @tparam context ctx
 -- @tparam table options the argv as list elements; `stdin`, `stdout`, `stderr`, `tty`, `env`;
@@ -165,8 +173,9 @@ function M.exec(ctx, options)
   for key, value in pairs(options) do
     if key ~= "pod" then call[key] = value end
   end
-  call.stdin, call.stdout = call.stdin or "inherit", call.stdout or "inherit"
-  call.stderr = call.stderr or "inherit"
+  call.stdin = call.stdin or (call.tty or has_input()) and "inherit" or "null"
+  call.stdout, call.stderr = call.stdout or "inherit", call.stderr or "inherit"
+  call.check = false
   return cluster:exec(options.pod or pod_to_enter(ctx, cluster, intent), call)
 end
 
