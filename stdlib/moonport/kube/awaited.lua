@@ -1,5 +1,5 @@
--- For measurements: how long at least one request or stream of any cluster was awaited. What is left
--- of the time is our own.
+-- For measurements: how long at least one request or stream of any cluster was awaited. What is
+-- left of the time is our own.
 --
 --     local awaited = require "moonport.kube.awaited"   -- before connecting
 --     local began = clock.monotonic()

@@ -7,7 +7,7 @@
 CONTAINER=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tests/e2e/check.sh
 . "$CONTAINER/../check.sh"
-need jq
+need jq sqlite3
 
 SPACE=mp-$(basename "$0" .sh | tr '_.' '--')-$$
 IMAGE=moonport-test/base:1
@@ -66,6 +66,39 @@ left_by_label() {
   kinds=$("$MP_CLUSTER" kubectl api-resources --verbs=list -o name | grep -v '^events' | paste -sd,)
   "$MP_CLUSTER" kubectl get "$kinds" --all-namespaces --ignore-not-found -o name \
     -l "moonport/store=$(store)" 2>warnings
+}
+
+# inventory: all that is in the test's namespace, of every kind that can be listed; and the namespace.
+inventory() {
+  local kinds
+  kinds=$(kubectl api-resources --verbs=list --namespaced=true -o name 2>>warnings | paste -sd,)
+  kubectl get "$kinds" --ignore-not-found -o name 2>>warnings | sort || true
+  kubectl get "namespace/$SPACE" --ignore-not-found -o name
+}
+
+# make_image NAME PROGRAM: an image of a static program, with some words of a shell beside it. Its tag is the
+# program's digest, so that it is loaded once. Prints the image.
+make_image() {
+  local image root=$PWD/root word
+  image=$1:$(sha256sum "$2" | cut -c1-12)
+  if ! "$MP_CLUSTER" images | grep -qF "$image"; then
+    mkdir -p "$root/bin"
+    cp "$2" "$root/program"
+    cp "$(command -v busybox)" "$root/bin/busybox"
+    for word in sh cat echo sleep env tr; do ln -sf busybox "$root/bin/$word"; done
+    "$MP_CLUSTER" load "$image" "$root" --entrypoint /program --user 1000 >&2
+  fi
+  echo "$image"
+}
+
+# check_store_empty: no row, no directory and no lock is left in the store.
+check_store_empty() {
+  local table
+  for table in deployments revisions journal resources leases shared shared_users; do
+    check_equal "rows in $table" "$(sqlite3 "$MOONPORT_STATE/state.db" "SELECT COUNT(*) FROM $table")" 0
+  done
+  check_equal "what is left in the store" \
+    "$(cd "$MOONPORT_STATE" && find deployments locks -mindepth 1 ! -name '.*')" ''
 }
 
 # check_nothing_left: what rm owes.
