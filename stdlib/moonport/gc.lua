@@ -45,6 +45,13 @@ local function has_leftovers(state, deployment)
   ) ~= nil
 end
 
+-- What could not be taken back is a failure of the sweep, though the sweep goes on.
+local function refuse_left(report)
+  if #report.left > 0 then
+    error(settle.describe_left(report), 0)
+  end
+end
+
 local function sweep_deployment(sweep, deployment)
   local env = sweep.env
   unless_busy(env.state, deployment.name, function()
@@ -54,14 +61,12 @@ local function sweep_deployment(sweep, deployment)
     elseif settle.is_unsettled(row) then
       local what = ("`%s`, interrupted while %s"):format(row.name, row.phase)
       act(sweep, what, function()
-        settle.run(env, row)
+        local _, report = settle.run(env, row)
+        refuse_left(report)
       end)
     elseif has_leftovers(env.state, row) then
       act(sweep, ("what steps of `%s` left"):format(row.name), function()
-        local report = settle.retire(env, row)
-        if #report.left > 0 then
-          error(settle.describe_left(report), 0)
-        end
+        refuse_left(settle.retire(env, row))
       end)
     end
     if not sweep.dry and env.state:deployment(deployment.name) then

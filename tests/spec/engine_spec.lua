@@ -153,6 +153,16 @@ describe("moonport killed with SIGKILL", function()
     end
   end)
 
+  it("while deploying: gc tells what it could not undo", function()
+    die_at("step.after_apply:service", "deploy",
+      helper.write_manifest(box, { native = { fail = { "undo-data" } } }))
+    open()
+    local row = gc.run(env)[1]
+    assert.equal("failed", row.action)
+    assert.matches("told to fail at undo%-data", tostring(row.error))
+    deploy.remove(env, "svc", { force = true })
+  end)
+
   it("anywhere while deploying: a changed manifest undoes it first", function()
     for _, point in ipairs { "journal.after_intent:file", "step.after_apply:service" } do
       die_at(point, "deploy", helper.write_manifest(box))
