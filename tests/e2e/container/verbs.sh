@@ -44,7 +44,7 @@ check_matches <(moonport exec three -- sh -c 'echo $HOSTNAME') "^$base-[012]\$"
 check_equal "stderr" "$(moonport exec one -- sh -c 'echo out; echo err >&2' 2>&1 >/dev/null)" err
 check_equal "a variable" "$(moonport exec -e WORD=x one -- sh -c 'echo $WORD')" x
 
-it "restarts them, one pod after the other, and says so when asked for their state"
+it "restarts them: other pods take the place of each"
 before_one=$(uids one) before_three=$(uids three)
 ok restart one three
 check_state one running
@@ -53,7 +53,7 @@ for uid in $before_one $before_three; do
   [[ " $(uids one) $(uids three) " != *" $uid "* ]] || check_failed "the pod $uid is still there"
 done
 
-it "stops them, and they stay stopped, also when they are deployed again"
+it "stops them; what is stopped already is fine"
 ok stop one three
 check_state one stopped
 check_state three stopped
