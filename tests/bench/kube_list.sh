@@ -6,7 +6,7 @@ set -euo pipefail
 . "$MP_SOURCE_DIR/tests/bench/kube/common.sh"
 
 count=${COUNT:-5000}
-start_cluster
+start_cluster --control-plane
 "$MOONPORT" run "$scripts/make_pods.lua" "$count"
 # They take turns, so that whatever else the machine does hits all alike; the best of each counts, and of
 # moonport's memory the most.

@@ -7,10 +7,11 @@ cluster=$MP_SOURCE_DIR/tests/fixtures/cluster/cluster
 scripts=$MP_SOURCE_DIR/tests/bench/kube
 export MP_CLUSTER_DIR=$PWD/cluster MOONPORT_CACHE=$PWD/cache
 
+# start_cluster [OPTION...]: those of `cluster up`.
 start_cluster() {
   trap '"$cluster" down' EXIT
   kubectl=$("$cluster" build)/kubectl
-  "$cluster" up --control-plane 2>cluster.log || { cat cluster.log >&2 && return 1; }
+  "$cluster" up "$@" 2>cluster.log || { cat cluster.log >&2 && return 1; }
   KUBECONFIG=$("$cluster" kubeconfig)
   export KUBECONFIG
 }
