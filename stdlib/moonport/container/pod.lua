@@ -20,7 +20,7 @@ local workload = require "moonport.container.workload"
 local M = {}
 
 local SERVICE = "Service"
-local END_SECONDS = 60 -- beyond a pod's own grace
+local END_SECONDS = 150 -- beyond a pod's own grace, as for removing it
 
 -- What earlier steps have found out, for `moonport.container.workload`. A site may have removed any
 -- of them.

@@ -13,7 +13,8 @@ local task = require "moonport.task"
 
 local M = {}
 
-local GONE_SECONDS = 60  -- beyond an object's own grace
+-- Beyond an object's own grace: a node that waits for the volumes of a pod (two minutes) ends it after.
+local GONE_SECONDS = 150
 
 --- The resource that an identity names, as the client wants it.
 -- @tparam table identity
