@@ -13,7 +13,7 @@ local task = require "moonport.task"
 
 local M = {}
 
--- Beyond an object's own grace: a node that waits for the volumes of a pod (two minutes) ends it after.
+-- Beyond an object's own grace: a node that waits for a pod's volumes (two minutes) ends it then.
 local GONE_SECONDS = 150
 
 --- The resource that an identity names, as the client wants it.
