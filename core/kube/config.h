@@ -1,10 +1,9 @@
 /* Which cluster, as whom, how: kubeconfigs, options and environment resolved as kubectl resolves
  * them, or the service account of the pod we run in.
  *
- *   the kubeconfig option (a file, which must exist, or a list as in $KUBECONFIG), else $KUBECONFIG,
- *   else ~/.kube/config
- *   a context by option, else current-context; its cluster, user and namespace, each by option
- *   where there is none of all this: the service account of the pod
+ *   the kubeconfig option (a file, which must exist, or a list as in $KUBECONFIG), else
+ * $KUBECONFIG, else ~/.kube/config a context by option, else current-context; its cluster, user and
+ * namespace, each by option where there is none of all this: the service account of the pod
  *
  * Reads the kubeconfigs and nothing else: CA, certificates, keys and token files are read when
  * requests are made. Error domain: "kube", code "config". */
