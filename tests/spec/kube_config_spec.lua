@@ -430,15 +430,16 @@ describe("an exec plugin", function()
   end)
 
   it("may ask the person at the terminal", function()
+    local config = kubeconfig(plugin { interactiveMode = "IfAvailable" })
+    script("plugin", [[printf 'password: ' >&2; read -r word; echo "{\"apiVersion\":\"]] .. V1
+      .. [[\",\"status\":{\"token\":\"$word\"}}"]])
     local child <close> = process.spawn {
       os.getenv "MOONPORT", "run", "-e", [[
         local core = require "moonport.core.kube"
         print(core.open(core.config { kubeconfig = arg[1] }):request {
           path = "/authorized?token=sesame" }.status)]],
-      kubeconfig(plugin { interactiveMode = "IfAvailable" }), pty = true,
+      config, pty = true,
     }
-    script("plugin", [[printf 'password: ' >&2; read -r word; echo "{\"apiVersion\":\"]] .. V1
-      .. [[\",\"status\":{\"token\":\"$word\"}}"]])
     local text = ""
     repeat text = text .. assert(child:read()) until text:find "password: "
     child:write "sesame\n"
