@@ -38,9 +38,11 @@ for ordinal in 0 1 2; do check_equal "lines" "$(grep -c "says $base-$ordinal\$" 
 check_equal "lines" "$(wc -l <three.log)" 6
 refused 4 'keeps what a pod writes to stdout and stderr as one' logs --stream stderr one
 
-it "runs commands in them, with their output and variables"
+it "runs commands in them, with their output, variables and exit code"
 check_equal "where" "$(moonport exec one -- sh -c 'echo $HOSTNAME $CHAIN')" "$(pods one)"
 check_matches <(moonport exec three -- sh -c 'echo $HOSTNAME') "^$base-[012]\$"
+check_exit 7 moonport exec one -- sh -c 'exit 7'
+check_exit 127 moonport exec one -- /none 2>none.err
 check_equal "stderr" "$(moonport exec one -- sh -c 'echo out; echo err >&2' 2>&1 >/dev/null)" err
 check_equal "a variable" "$(moonport exec -e WORD=x one -- sh -c 'echo $WORD')" x
 
