@@ -17,12 +17,20 @@ local M = {}
 
 M.TOP = os.getenv "MP_SOURCE_DIR"
 
+-- The areas whose tests run the sessions of a document, where it is not `native`.
+local AREA = { ["docs/container.md"] = "container" }
+
 --- The documents: README.md and docs/*.md.
+-- @tparam[opt] string area only those whose sessions its tests run
 -- @treturn {string,...} paths from the top of the sources
-function M.list()
-  local found = { "README.md" }
+function M.list(area)
+  local found = {}
+  local function add(path)
+    if not area or (AREA[path] or "native") == area then found[#found + 1] = path end
+  end
+  add "README.md"
   for _, entry in ipairs(fs.list(M.TOP .. "/docs")) do
-    if entry.name:find "%.md$" then found[#found + 1] = "docs/" .. entry.name end
+    if entry.name:find "%.md$" then add("docs/" .. entry.name) end
   end
   table.sort(found)
   return found
@@ -115,10 +123,10 @@ Session.__index = Session
 
 --- Makes a session, in which the documents' commands are run.
 -- @tparam table fields `dir`: where commands are run; `env`: their environment besides the test's;
--- `names`: list of {as the documents have it, as it is here}
+-- `names`: list of {as the documents have it, as it is here}; `timeout`: seconds for a command (60)
 -- @treturn session
 function M.session(fields)
-  fields.env.PATH = fs.dirname(os.getenv "MOONPORT") .. ":" .. os.getenv "PATH"
+  fields.env.PATH = fs.dirname(os.getenv "MOONPORT") .. ":" .. (fields.env.PATH or os.getenv "PATH")
   return setmetatable(fields, Session)
 end
 
@@ -166,8 +174,8 @@ function Session:run(command)
   end
   local result = process.run {
     "bash", "-c", "exec 2>&1\n" .. to_here(self, command.text),
-    cwd = self.dir, check = false, timeout = 60, input = table.concat(typed),
-    env = self.env,
+    cwd = self.dir, check = false, timeout = self.timeout or 60,
+    input = #typed > 0 and table.concat(typed) or nil, env = self.env,
   }
   local output = to_document(self, result.stdout)
   if #typed > 0 then return with_typed(command.typed, output) end

@@ -1,41 +1,13 @@
 -- The documents' sessions are run, and print what the documents say.
 local document = dofile(os.getenv "MP_SOURCE_DIR" .. "/tests/spec/document.lua")
+local chain = dofile(os.getenv "MP_SOURCE_DIR" .. "/tests/spec/chain_double.lua")
 local fs = require "moonport.fs"
-local json = require "moonport.json"
 local net = require "moonport.net"
 local process = require "moonport.process"
 local sys = require "moonport.sys"
 local task = require "moonport.task"
 
 local SQUARING = os.getenv("MOONPORT"):gsub("[^/]+/[^/]+$", "examples/incredible-squaring")
-
--- One request of the example blueprint, answered with the next block.
-local function answer(connection, block)
-  local length = 0
-  while true do
-    local line = connection:read_line()
-    if not line then return false end
-    if line == "" or line == "\r" then break end
-    length = tonumber(line:lower():match "^content%-length: *(%d+)") or length
-  end
-  local request = json.decode(connection:read(length))
-  local body =
-    json.encode { jsonrpc = "2.0", id = request.id, result = ("0x%x"):format(block) }
-  connection:write(("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s"):format(#body, body))
-  return true
-end
-
--- Stands in for an Ethereum node: every question finds a new block.
-local function serve_blocks(listener)
-  local block = 40
-  while true do
-    local accepted = listener:accept()
-    task.spawn(function()
-      local connection <close> = accepted
-      repeat block = block + 1 until not try(answer, connection, block)
-    end)
-  end
-end
 
 local function free_port()
   local listener <close> = net.listen { host = "127.0.0.1", port = 0 }
@@ -75,13 +47,13 @@ local function remove_all(session)
 end
 
 describe("the sessions in", function()
-  for index, path in ipairs(document.list()) do
+  for index, path in ipairs(document.list "native") do
     it(path .. " print what it says", function()
       if sys.euid() ~= 0 then return pending "the documents' operator is root" end
       -- Short, since Lua cuts long names of files off.
       local top = ("%s/%d"):format(os.getenv "SANDBOX", index)
       local node <close> = net.listen { host = "127.0.0.1", port = 0 }
-      local blocks = task.spawn(serve_blocks, node)
+      local blocks = task.spawn(chain.serve, node)
       local session = prepare(top, node:port())
       local ok, wrong = pcall(session.replay, session, path)
       remove_all(session)
