@@ -69,7 +69,7 @@ bad=0
 line+="  again from the server's memory: moonport $moonport_rate/s"
 if [[ $peer ]]; then
   part=$(ratio "$moonport_rate" "$peer_rate")
-  line+=", kube-rs $peer_rate/s, ratio $part (at least 0.9, since two runs differ by as much)"
+  line+=", kube-rs $peer_rate/s, ratio $part (at least 0.9)"
   if less "$part" 0.9; then bad=1; fi
 else
   line+="  kube-rs left out: no cargo, or no crates"
