@@ -158,7 +158,7 @@ describe("a pod's log", function()
       containers = { {
         name = "main", image = IMAGE, volumeMounts = { { name = "data", mountPath = "/data" } },
         command = { "sh", "-c", [[
-          tr -d '\r' </dev/urandom | head -c 104857600 >/data/bytes
+          { tr -d '\r' </dev/urandom | head -c 104857599; printf .; } >/data/bytes
           sha256sum </data/bytes | cut -c 1-64 | tr -d '\n' >/dev/termination-log
           cat /data/bytes]] },
       } },
@@ -167,21 +167,19 @@ describe("a pod's log", function()
     local most = 0
     local path, guard <close> = fs.temp_file() -- luacheck: ignore guard
     local file = assert(io.open(path, "wb"))
-    local parts = {}
+    local parts, ended = {}, false
     -- The node's file may be rotated after this: it is followed from the beginning.
     for row in cluster:logs("large", { follow = true }) do
       assert.is_nil(row.gap, row.reason)
-      parts[#parts + 1] = row.text
-      if not row.partial then parts[#parts + 1] = "\n" end
+      if ended then parts[#parts + 1] = "\n" end -- the last line has no end
+      parts[#parts + 1], ended = row.text, not row.partial
       if #parts > 1000 then
         file:write(table.concat(parts))
         parts = {}
         most = math.max(most, collectgarbage "count")
       end
     end
-    -- Its last line has no end, which rows do not show.
-    local last = table.concat(parts)
-    file:write((last:sub(1, -2)))
+    file:write(table.concat(parts))
     file:close()
     local _, object = cluster:wait("pods", "large", "jsonpath={.status.phase}=Succeeded", 60)
     local expected = object.status.containerStatuses[1].state.terminated.message
