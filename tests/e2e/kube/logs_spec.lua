@@ -104,6 +104,7 @@ describe("a pod's log", function()
     pod("again", [[
       echo start
       i=0; while [ $i -lt 3 ]; do i=$((i + 1)); echo line $i; sleep 0.1; done
+      sleep 3 # or a busy node has removed the first one before anybody reads it
       exit 7]])
     local log <close> = cluster:logs("again", { follow = true })
     local expected = { "start", "line 1", "line 2", "line 3" }
@@ -201,10 +202,10 @@ describe("a kubelet that rotates the file", function()
         sleep 0.05
       done
       echo end]], { restartPolicy = "Never" })
-    local gaps, count, expected = 0, 0, { 1, 1 }
+    local count, expected = 0, { 1, 1 }
     for row in cluster:logs("rotated", { follow = true }) do
-      if row.gap then
-        gaps = gaps + 1
+      if row.gap then -- nobody can tell whether a file that is gone was read to its end
+        assert.equal("the log was rotated; lines may be missing", row.reason)
       elseif row.text ~= "end" then
         local i, j = row.text:match "^(%d+)%.(%d+) x+$"
         assert.equal(expected[1] .. "." .. expected[2], i .. "." .. j)
@@ -213,7 +214,6 @@ describe("a kubelet that rotates the file", function()
       end
     end
     assert.equal(16000, count)
-    assert.equal(0, gaps)
     -- That it did rotate: the file of now has not all of them.
     local left = 0
     for _ in cluster:logs "rotated" do left = left + 1 end
