@@ -427,3 +427,8 @@ int driver_main(int argc, char **argv, int (*run)(void)) {
     continue;
   return failed + show_findings();
 }
+
+void sleeper(shim *s) {
+  spec_add(s, "arg=/bin/sleep");
+  spec_add(s, "arg=1000");
+}

@@ -86,6 +86,9 @@ long long json_number(const char *json, const char *key);
       fail_msg("`%s` is not in: %s", (part), (text));                                              \
   } while (0)
 
+/* Has the service sleep: for tests that only need one that runs. */
+void sleeper(shim *s);
+
 /* main() of a test program: argv[1] is the shim. */
 int driver_main(int argc, char **argv, int (*run)(void));
 
