@@ -6,6 +6,7 @@
 -- that is open is read to its end before the next newer one is opened, so rotation loses nothing.
 -- @module moonport.logs
 
+local calendar = require "moonport.calendar"
 local fs = require "moonport.fs"
 
 local M = {}
@@ -36,12 +37,7 @@ end
 function M.seconds(time)
   local year, month, day, hour, minute, second =
     time:match("^(%d+)-(%d+)-(%d+)T(%d+):(%d+):([%d.]+)Z$")
-  -- Days since the epoch of a civil date (March-based years, 400-year eras).
-  year, month, day = tonumber(year), tonumber(month), tonumber(day)
-  if month <= 2 then year = year - 1 end
-  local era, of_era = year // 400, year % 400
-  local of_year = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
-  local days = era * 146097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719468
+  local days = calendar.days(tonumber(year), tonumber(month), tonumber(day))
   return days * 86400 + hour * 3600 + minute * 60 + tonumber(second)
 end
 

@@ -1,5 +1,6 @@
 -- When to try again, and after what time.
 
+local calendar = require "moonport.calendar"
 local clock = require "moonport.core.clock"
 
 local M = {}
@@ -21,13 +22,6 @@ local months = {
   Nov = 11, Dec = 12,
 }
 
--- Days since 1970 of a date in the Gregorian calendar.
-local function days(year, month, day)
-  if month <= 2 then year, month = year - 1, month + 12 end
-  return 365 * year + year // 4 - year // 100 + year // 400 + (153 * (month - 3) + 2) // 5 + day -
-    719469
-end
-
 -- The seconds that a Retry-After header asks for (RFC 9110, 10.2.3); nil when it says nothing.
 function M.retry_after(value, now)
   if not value then return nil end
@@ -36,7 +30,7 @@ function M.retry_after(value, now)
   local day, month, year, hour, minute, second =
     value:match("^%a+, (%d%d) (%a%a%a) (%d%d%d%d) (%d%d):(%d%d):(%d%d) GMT$")
   if not day or not months[month] then return nil end
-  local at = days(tonumber(year), months[month], tonumber(day)) * 86400 + hour * 3600 +
+  local at = calendar.days(tonumber(year), months[month], tonumber(day)) * 86400 + hour * 3600 +
     minute * 60 + second
   return math.max(0.0, at - (now or clock.now()))
 end

@@ -5,6 +5,8 @@
 -- often each occurred. The two streams of a container are written without a lock; a line may stand
 -- a little behind one of a later time, and is given all the same.
 
+local calendar = require "moonport.calendar"
+
 local M = {}
 
 local KEPT = 256
@@ -18,20 +20,14 @@ function M.new()
   return setmetatable({ times = {}, count = 0, half = 0 }, Cursor)
 end
 
--- Days since 1970 of a date in the Gregorian calendar.
-local function days(year, month, day)
-  if month <= 2 then year, month = year - 1, month + 12 end
-  return 365 * year + year // 4 - year // 100 + year // 400 + (153 * (month - 3) + 2) // 5 + day -
-    719469
-end
-
 -- Nanoseconds since 1970.
 local function nanoseconds(time)
   local year, month, day, hour, minute, second, fraction, zone =
     time:match "^(%d+)-(%d+)-(%d+)T(%d+):(%d+):(%d+)%.?(%d*)(.*)$"
   local sign, hours, minutes = zone:match "^([+-])(%d%d):?(%d%d)$"
   local offset = sign and (hours * 60 + minutes) * 60 * (sign == "-" and -1 or 1) or 0
-  local seconds = days(year // 1, month // 1, day // 1) * 86400 + hour * 3600 + minute * 60 + second
+  local seconds = calendar.days(year // 1, month // 1, day // 1) * 86400 + hour * 3600 +
+    minute * 60 + second
   local nanos = math.tointeger((fraction .. "000000000"):sub(1, 9) // 1)
   return math.tointeger(seconds - offset) * SECOND + nanos
 end
