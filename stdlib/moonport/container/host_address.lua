@@ -3,7 +3,7 @@
 
 local address = require "moonport.container.address"
 local errors = require "moonport.errors"
-local listener = require "moonport.container.listener"
+local listener = require "moonport.listener"
 local net = require "moonport.net"
 local syntax = require "moonport.container.syntax"
 

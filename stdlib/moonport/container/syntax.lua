@@ -3,6 +3,8 @@
 -- Each checker is a `check` of `moonport.schema`: it returns nil, or the reason why not and a hint.
 -- @module moonport.container.syntax
 
+local endpoint = require "moonport.endpoint"
+
 local M = {}
 
 local LABEL = "^[a-z0-9][a-z0-9-]*$"
@@ -105,22 +107,10 @@ function M.port_name(key, path)
 end
 
 --- True for an IPv4 address in dotted form.
--- @tparam string text
--- @treturn boolean
-function M.is_ipv4(text)
-  local parts = { text:match("^(%d%d?%d?)%.(%d%d?%d?)%.(%d%d?%d?)%.(%d%d?%d?)$") }
-  for _, part in ipairs(parts) do
-    if tonumber(part) > 255 then return false end
-  end
-  return #parts == 4
-end
+M.is_ipv4 = endpoint.is_ipv4
 
 --- True for what can only be an IPv6 address (its groups are not counted: the server does).
--- @tparam string text
--- @treturn boolean
-function M.is_ipv6(text)
-  return text:find("^[%x:]*:[%x:.]*$") ~= nil and text:find(":", 1, true) ~= nil
-end
+M.is_ipv6 = endpoint.is_ipv6
 
 --- Checks an IP address.
 -- @tparam string text

@@ -1,5 +1,5 @@
 --- Who listens on a port of this host, and where: what the kernel says in /proc.
--- @module moonport.container.listener
+-- @module moonport.listener
 
 local fs = require "moonport.fs"
 
