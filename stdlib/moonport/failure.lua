@@ -6,7 +6,7 @@
 --   {deployment, revision, target, at, step, error, diagnosis, done, undone, left, serving, resume}
 --
 -- `diagnosis` is what the recipe's `diagnose` gave: for a service {exit = {code, signal, oom,
--- peak}, log = {last lines}}.
+-- peak}, log = {last lines}, console = {last lines of a guest's console}}.
 --
 -- @module moonport.failure
 local clock = require "moonport.clock"
@@ -107,6 +107,17 @@ local function exit_text(exit)
   return table.concat(parts, ", ")
 end
 
+local function add_last(lines, title, last, count)
+  if not last or #last == 0 then
+    return
+  end
+  lines[#lines + 1] = ("  %s:"):format(title)
+  for index = math.max(1, #last - count + 1), #last do
+    local line = last[index]
+    lines[#lines + 1] = "    | " .. (type(line) == "table" and line.text or tostring(line))
+  end
+end
+
 local function add_diagnosis(lines, diagnosis, log_lines)
   if not diagnosis then
     return
@@ -114,14 +125,8 @@ local function add_diagnosis(lines, diagnosis, log_lines)
   if diagnosis.exit then
     lines[#lines + 1] = "  exit: " .. exit_text(diagnosis.exit)
   end
-  local log = diagnosis.log or {}
-  if #log > 0 then
-    lines[#lines + 1] = "  last output:"
-    for index = math.max(1, #log - log_lines + 1), #log do
-      local line = log[index]
-      lines[#lines + 1] = "    | " .. (type(line) == "table" and line.text or tostring(line))
-    end
-  end
+  add_last(lines, "last output", diagnosis.log, log_lines)
+  add_last(lines, "the console's last lines", diagnosis.console, log_lines)
   for key, value in pairs(diagnosis) do
     if key ~= "exit" and key ~= "log" and type(value) ~= "table" then
       lines[#lines + 1] = ("  %s: %s"):format(key, tostring(value))

@@ -68,8 +68,9 @@ end
 function probes.file(ready, service, note)
   local fs = require "moonport.fs"
   local path = fs.absolute(ready.file, service.data_dir)
+  local exists = service.exists or fs.exists
   ask_until(ready.interval, function()
-    if fs.exists(path) then return true end
+    if exists(path) then return true end
     error(("`%s` does not exist"):format(path), 0)
   end, note)
 end
@@ -102,7 +103,8 @@ end
 -- @tparam table ready the manifest's `ready`, in normal form
 -- @tparam table service `run(argv, seconds)` runs a command as the service would and returns
 --   {code, signal, stdout, stderr}; `follow_log()` iterates over its output from the start;
---   `wait_end()` returns a description once it has ended for good; `data_dir`
+--   `wait_end()` returns a description once it has ended for good; `data_dir`; and where its files
+--   are not this host's, `exists(path)`
 -- @raise {kind="ready", code="timeout"} with the reason of each probe that does not hold, or
 --   {kind="ready", code="ended"} when the service ended first
 function M.wait(ready, service)

@@ -15,6 +15,7 @@ local M = {}
 -- `register` takes it.
 local MODULES = {
   shim = "moonport.shim",
+  vmm = "moonport.hypervisor.resource",
   cgroup = "moonport.cgroup",
   kubernetes = "moonport.container.resource",
   ["kubernetes-host"] = "moonport.container.host",

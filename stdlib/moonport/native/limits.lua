@@ -19,8 +19,9 @@ function M.allocate(ctx)
   return { group = name }, { { "cgroup", { name = name } } }
 end
 
-local function wanted(ctx)
-  local limits = ctx.manifest.limits
+-- A VMM is held to other limits than its guest's, which its intent has.
+local function wanted(ctx, intent)
+  local limits = intent and intent.limits or ctx.manifest.limits
   return { memory = limits.memory, cpus = limits.cpus, pids = limits.pids }
 end
 
@@ -62,10 +63,10 @@ end
 --- Makes the group and sets the limits. Where there can be none, the service runs without, and the
 -- operator is told of each limit that does not hold.
 -- @tparam context ctx
--- @tparam table intent
+-- @tparam table intent {group}; and `limits` where they are not the manifest's
 -- @treturn table {paths, missing}; no paths where there is no group
 function M.make(ctx, intent)
-  local limits = wanted(ctx)
+  local limits = wanted(ctx, intent)
   local group, missing = try(cgroup.create, intent.group, limits, { partial = true })
   if not group then
     if not errors.is(missing, "cgroup") then error(missing, 0) end
@@ -94,16 +95,22 @@ function M.supervisors(ctx)
   return group and group:paths() or {}
 end
 
---- The step: makes the group, and uses the one that all supervisors share.
+--- Uses the group that all supervisors share, which goes with the last of them. For `apply`.
 -- @tparam context ctx
--- @tparam table intent
--- @treturn table as `make`
-function M.apply(ctx, intent)
+function M.share_supervisors(ctx)
   local name = supervisors_name(ctx)
   ctx:share("cgroup", { name = name }, {
     exists = function() return cgroup.open(name) ~= nil end,
     make = function() M.supervisors(ctx) end,
   })
+end
+
+--- The step: makes the group, and uses the one that all supervisors share.
+-- @tparam context ctx
+-- @tparam table intent
+-- @treturn table as `make`
+function M.apply(ctx, intent)
+  M.share_supervisors(ctx)
   return M.make(ctx, intent)
 end
 

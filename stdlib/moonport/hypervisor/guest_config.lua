@@ -1,0 +1,81 @@
+--- What cloud-init is told of a guest: plain data for `moonport.hypervisor.cloudinit`.
+-- @module moonport.hypervisor.guest_config
+
+local checks = require "moonport.hypervisor.checks"
+local endpoint = require "moonport.endpoint"
+local fs = require "moonport.fs"
+
+local M = {}
+
+--- True when the keystore reaches the guest over virtio-fs.
+-- @tparam context ctx
+-- @treturn boolean
+function M.shares_keystore(ctx)
+  if not ctx.manifest.keystore then return false end
+  local wanted = ctx.manifest.hypervisor.keystore
+  local found = (ctx.results.prerequisites or {}).virtiofsd
+  return wanted == "virtiofs" or wanted == "auto" and found ~= nil
+    and #ctx.manifest.hypervisor.shares > 0
+end
+
+--- The name servers in a resolv.conf that a guest can ask. Pure.
+-- @tparam string text
+-- @treturn {string,...}
+function M.parse_nameservers(text)
+  local list = {}
+  for line in text:gmatch "[^\n]+" do
+    local address = line:match "^%s*nameserver%s+(%S+)"
+    if address and endpoint.is_ipv4(address) and not endpoint.is_loopback(address) then
+      list[#list + 1] = address
+    end
+  end
+  return list
+end
+
+-- Where the host's own resolver listens on loopback, systemd-resolved tells whom it asks.
+local RESOLV = { "/etc/resolv.conf", "/run/systemd/resolve/resolv.conf" }
+
+--- The name servers of the guest.
+-- @tparam table manifest
+-- @treturn {string,...} empty where the host has none that it could ask
+function M.nameservers(manifest)
+  local given = manifest.hypervisor.network.nameservers
+  if given then return given end
+  for _, path in ipairs(RESOLV) do
+    local list = M.parse_nameservers(try(fs.read, path) or "")
+    if #list > 0 then return list end
+  end
+  return {}
+end
+
+local function digests(ctx)
+  local list = {}
+  for field, input in pairs(ctx.inputs or {}) do list[#list + 1] = field .. "=" .. input.sha256 end
+  table.sort(list)
+  return list
+end
+
+--- What cloud-init is told.
+-- @tparam context ctx
+-- @treturn table
+function M.cloud_init(ctx)
+  local manifest, lease = ctx.manifest, ctx.intents.lease
+  local vm = manifest.hypervisor
+  local uid = checks.uid(manifest)
+  return {
+    hostname = ctx.name,
+    instance_id = vm.cloud_init.instance_id,
+    mac = lease.mac, address = lease.guest, prefix = lease.prefix, gateway = lease.host,
+    nameservers = M.nameservers(manifest),
+    packages = vm.cloud_init.packages,
+    docker = vm.cloud_init.docker,
+    user_data = vm.cloud_init.user_data,
+    ssh_keys = vm.ssh_keys,
+    uid = uid ~= 0 and uid or nil,
+    keystore = manifest.keystore and (M.shares_keystore(ctx) and "virtiofs" or "disk") or nil,
+    shares = vm.shares,
+    inputs = digests(ctx),
+  }
+end
+
+return M

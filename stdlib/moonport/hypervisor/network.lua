@@ -1,0 +1,158 @@
+--- What the firewall is told of a virtual machine, and the step that tells it.
+-- @module moonport.hypervisor.network
+
+local endpoint = require "moonport.endpoint"
+local errors = require "moonport.errors"
+
+local M = {}
+
+local function host_ports(manifest, own_addresses)
+  local list, seen = {}, {}
+  local function add(protocol, port, loopback)
+    local key = ("%s/%d"):format(protocol, port)
+    if seen[key] then return end
+    seen[key] = true
+    list[#list + 1] = { protocol = protocol, port = port, loopback = loopback }
+  end
+  for _, target in ipairs(endpoint.targets(manifest)) do
+    if endpoint.is_loopback(target.host) then
+      add(target.protocol, target.port, true)
+    elseif own_addresses[target.host] then
+      add(target.protocol, target.port, false)
+    end
+  end
+  for _, port in ipairs(manifest.hypervisor.network.host_ports) do add("tcp", port, true) end
+  return list
+end
+
+local function published(manifest)
+  local list = {}
+  for index, entry in ipairs(manifest.hypervisor.network.publish) do
+    list[index] = {
+      protocol = entry.protocol, address = entry.address, port = entry.port,
+      guest_port = entry.guest_port or entry.port,
+    }
+  end
+  return list
+end
+
+--- The record of a VM in the firewall. Pure.
+-- @tparam context ctx
+-- @tparam table lease {host, guest, tap, mac}
+-- @tparam table more `addresses` (set of this host's own), `peers` (ids), `uplink`
+-- @treturn table plain data, see `moonport.hypervisor.firewall`
+function M.record(ctx, lease, more)
+  local network = ctx.manifest.hypervisor.network
+  return {
+    id = ctx.tag,
+    deployment = ctx.id,
+    tap = lease.tap, guest = lease.guest, host = lease.host, mac = lease.mac,
+    host_ports = host_ports(ctx.manifest, more.addresses or {}),
+    published = published(ctx.manifest),
+    peers = more.peers or {},
+    egress = network.egress,
+    uplink = more.uplink,
+    rules = network.rules,
+  }
+end
+
+local function own_addresses()
+  local netlink = require "moonport.netlink"
+  local set = {}
+  for _, address in ipairs(netlink.addresses {}) do
+    local text = address.address and address.address:match("^[^/]+")
+    if text then set[text] = true end
+  end
+  return set
+end
+
+-- The ids of deployments that the manifest names as peers. Which of their revisions serves is
+-- looked up by the firewall, so that a peer can be replaced.
+local function peers_of(ctx)
+  local ids = {}
+  for _, name in ipairs(ctx.manifest.hypervisor.network.peers) do
+    local deployment = ctx.state:deployment(name)
+    if not deployment then
+      errors.raise {
+        kind = "hypervisor", code = "not_found",
+        message = ("`hypervisor.network.peers` names `%s`, which is not deployed"):format(name),
+        hint = "deploy it first",
+      }
+    end
+    ids[#ids + 1] = deployment.id
+  end
+  return ids
+end
+
+--- Gathers the record: whom the guest reaches, and who reaches it.
+-- @tparam context ctx
+-- @treturn table intent {record}
+-- @treturn table resources
+function M.allocate(ctx)
+  local record = M.record(ctx, ctx.intents.lease, {
+    addresses = own_addresses(), peers = peers_of(ctx),
+    uplink = (ctx.config.network or {}).uplink,
+  })
+  return { record = record }, { { "firewall-vm", { store = ctx.store, id = record.id } } }
+end
+
+local function listener_text(entry)
+  local address = entry.address
+  local who = address:find("^127%.") and "this host alone"
+    or address == "0.0.0.0" and "whoever reaches this host" or "whoever reaches " .. address
+  return ("port %s:%d/%s -> guest port %d, for %s"):format(address, entry.port, entry.protocol,
+    entry.guest_port or entry.port, who)
+end
+
+--- Tells which ways are opened: every listener, and who reaches it.
+-- @tparam context ctx
+-- @treturn {change,...}
+function M.plan(ctx)
+  local manifest = ctx.manifest
+  local network, changes = manifest.hypervisor.network, {}
+  local function add(what, to)
+    changes[#changes + 1] = { action = "create", what = what, to = to }
+  end
+  for _, entry in ipairs(network.publish) do add("published port", listener_text(entry)) end
+  for _, entry in ipairs(host_ports(manifest, own_addresses())) do
+    add("opened to the guest", ("this host's port %d/%s"):format(entry.port, entry.protocol))
+  end
+  for _, peer in ipairs(network.peers) do add("opened to the guest", "the VM of " .. peer) end
+  add("firewall rules", network.egress and "out by masquerade; nothing else in" or "no way out")
+  return changes
+end
+
+--- Refuses where another program's firewall would drop the VM's packets, naming the chain.
+-- @tparam context ctx
+-- @raise {kind="hypervisor", code="refused"}
+function M.check(ctx)
+  local network = ctx.manifest.hypervisor.network
+  local firewall = require "moonport.hypervisor.firewall"
+  firewall.check(ctx, {
+    foreign = network.foreign, egress = network.egress, published = published(ctx.manifest),
+    host_ports = host_ports(ctx.manifest, own_addresses()),
+  })
+end
+
+--- Makes the firewall again what the records say, where something has flushed or changed it.
+-- @tparam context ctx
+-- @treturn boolean true when it was changed
+function M.mend(ctx)
+  return require("moonport.hypervisor.firewall").ensure(ctx.state)
+end
+
+--- Puts the VM into the firewall.
+-- @tparam context ctx
+-- @tparam table intent
+function M.apply(ctx, intent)
+  require("moonport.hypervisor.firewall").add(ctx.state, intent.record)
+end
+
+--- Takes it out.
+-- @tparam context ctx
+-- @tparam table intent
+function M.undo(ctx, intent)
+  require("moonport.hypervisor.firewall").remove(ctx.state, intent.record.id)
+end
+
+return M

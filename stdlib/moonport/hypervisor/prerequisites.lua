@@ -1,0 +1,134 @@
+--- The first step: what can be known before anything is made is as it must be.
+-- @module moonport.hypervisor.prerequisites
+
+local checks = require "moonport.hypervisor.checks"
+local driver = require "moonport.hypervisor.driver"
+local errors = require "moonport.errors"
+local fs = require "moonport.fs"
+local keystore = require "moonport.keystore"
+local network = require "moonport.hypervisor.network"
+local process = require "moonport.process"
+
+local M = {}
+
+local ANY_EXECUTE = 73 -- 0111
+
+local function refuse(code, message, hint)
+  errors.raise { kind = "hypervisor", code = code, message = message, hint = hint }
+end
+
+local function check_file(path, field)
+  if not fs.exists(path) then
+    refuse("not_found", ("`%s` of the manifest, `%s`, does not exist"):format(field, path))
+  end
+  local stat = fs.stat(path)
+  if stat.type ~= "file" then
+    refuse("refused", ("`%s` of the manifest, `%s`, is a %s"):format(field, path, stat.type))
+  end
+  return stat
+end
+
+--- Checks the program of a manifest.
+-- @tparam table manifest
+-- @raise {kind="hypervisor", code="not_found"|"refused"}
+function M.check_program(manifest)
+  if manifest.command then return end
+  local stat = check_file(manifest.binary, "binary")
+  if stat.mode & ANY_EXECUTE == 0 then
+    refuse("refused", ("the program `%s` is not executable"):format(manifest.binary),
+      "chmod +x " .. manifest.binary)
+  end
+end
+
+local function check_files(manifest)
+  local vm = manifest.hypervisor
+  M.check_program(manifest)
+  if vm.kernel then check_file(vm.kernel, "hypervisor.kernel") end
+  if vm.initrd then check_file(vm.initrd, "hypervisor.initrd") end
+  if vm.image and vm.image.path then check_file(vm.image.path, "hypervisor.image.path") end
+  if manifest.keystore then keystore.check(manifest.keystore) end
+  for _, share in ipairs(vm.shares) do
+    local stat = try(fs.stat, share.path)
+    if not stat or stat.type ~= "directory" then
+      refuse("not_found", ("the share `%s` is of `%s`, which is no directory"):format(share.tag,
+        share.path))
+    end
+  end
+end
+
+-- Programs that make disks, and the Debian package of each.
+local TOOLS = {
+  { "mcopy", "mtools" }, { "mkfs.vfat", "dosfstools" },
+}
+local IMAGE_TOOLS = { { "qemu-img", "qemu-utils" } }
+
+-- Tools of administrators are not in everybody's PATH.
+local function find(name)
+  local found = process.which(name)
+  for _, dir in ipairs { "/usr/sbin", "/sbin", "/usr/local/sbin" } do
+    local path = fs.join(dir, name)
+    found = found or fs.exists(path) and path or nil
+  end
+  return found
+end
+
+local function missing_tools(list, missing)
+  for _, tool in ipairs(list) do
+    if not find(tool[1]) then missing[#missing + 1] = tool end
+  end
+end
+
+--- The programs that are missing for a manifest.
+-- @tparam ?table manifest nil: for any
+-- @treturn {{program,package},...}
+function M.missing_tools(manifest)
+  local missing = {}
+  missing_tools(TOOLS, missing)
+  if not manifest or checks.has_cloud_init(manifest) then missing_tools(IMAGE_TOOLS, missing) end
+  return missing
+end
+
+local function check_tools(manifest)
+  local missing = M.missing_tools(manifest)
+  if #missing == 0 then return end
+  local programs, packages = {}, {}
+  for index, tool in ipairs(missing) do programs[index], packages[index] = tool[1], tool[2] end
+  refuse("not_found", ("making a VM's disks needs `%s`, which is not here"):format(
+    table.concat(programs, "`, `")), "apt-get install " .. table.concat(packages, " "))
+end
+
+local function check_virtiofs(manifest, found)
+  local vm = manifest.hypervisor
+  if found or (#vm.shares == 0 and vm.keystore ~= "virtiofs") then return end
+  refuse("not_found", ("%s need `virtiofsd`, which is not here"):format(
+    #vm.shares > 0 and "`hypervisor.shares`" or "a keystore over virtio-fs"),
+    "apt-get install virtiofsd (with Debian 12's QEMU it is in qemu-system-common)")
+end
+
+--- Checks.
+-- @tparam context ctx
+-- @treturn table {virtiofsd, driver}
+function M.run(ctx)
+  local manifest = ctx.manifest
+  for _, text in ipairs(checks.warnings(manifest)) do ctx:warn("%s", text) end
+  check_files(manifest)
+  check_tools(manifest)
+  local virtiofsd = require("moonport.vm").virtiofsd()
+  check_virtiofs(manifest, virtiofsd)
+  local chosen = driver.look(ctx, { kernel = manifest.hypervisor.kernel,
+    initrd = manifest.hypervisor.initrd })
+  require("moonport.hypervisor.capabilities").check(ctx)
+  require("moonport.hypervisor.forwarding").check(ctx)
+  network.check(ctx)
+  return { virtiofsd = virtiofsd, driver = chosen.driver }
+end
+
+--- As a plan: there is nothing to change.
+-- @tparam context ctx
+-- @treturn {change,...}
+function M.plan(ctx)
+  M.run(ctx)
+  return {}
+end
+
+return M
