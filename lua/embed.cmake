@@ -60,9 +60,19 @@ set(MP_EMBED_LIST "${CMAKE_CURRENT_BINARY_DIR}/embedded.list")
 file(CONFIGURE OUTPUT "${MP_EMBED_LIST}" CONTENT "${MP_EMBED_TEXT}\n" @ONLY)
 list(TRANSFORM MP_EMBED_ENTRIES REPLACE "^[^\t]+\t" "" OUTPUT_VARIABLE MP_EMBED_SOURCES)
 
+# Compiled by the library that moonport is linked with, where that runs here.
+if(CMAKE_CROSSCOMPILING)
+  set(MP_EMBEDDER ${LUA_EXECUTABLE})
+else()
+  add_executable(moonport-embedder embedder.c)
+  target_link_libraries(moonport-embedder PRIVATE vendor::lua)
+  set_target_properties(moonport-embedder PROPERTIES
+                        RUNTIME_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})
+  set(MP_EMBEDDER moonport-embedder)
+endif()
 add_custom_command(
   OUTPUT embedded.c
-  COMMAND ${LUA_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/embed.lua ${MP_EMBED_LIST} embedded.c
+  COMMAND ${MP_EMBEDDER} ${CMAKE_CURRENT_SOURCE_DIR}/embed.lua ${MP_EMBED_LIST} embedded.c
   DEPENDS embed.lua ${MP_EMBED_LIST} ${MP_EMBED_SOURCES}
   COMMENT "Embedding the stdlib and the recipes"
   VERBATIM)

@@ -88,8 +88,21 @@ static bool push_source(lua_State *L, const char *name) {
   return true;
 }
 
+/* Pushes the function that the build made of a file. False, with nothing pushed, where this is
+ * another Lua than the build's. */
+static bool load_code(lua_State *L, const mp_embedded_file *file) {
+  if (file->code == NULL || strcmp(mp_embedded_lua_ident, lua_ident) != 0)
+    return false;
+  if (luaL_loadbufferx(L, (const char *)file->code, file->code_len, file->name, "b") == LUA_OK)
+    return true;
+  lua_pop(L, 1);
+  return false;
+}
+
 int mp_load_lua_file(lua_State *L, const char *name) {
   const mp_embedded_file *file = override_dir() ? NULL : find_embedded(name);
+  if (file && load_code(L, file))
+    return 1;
   size_t len = file ? file->len : 0;
   const char *text = file ? (const char *)file->data : NULL;
   if (text == NULL) {

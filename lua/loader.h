@@ -1,9 +1,9 @@
 /* Where `require` finds moonport's own modules.
  *
  * `moonport.NAME` is the Lua file moonport/NAME.lua where there is one, else the C module NAME; the
- * C half of a module that has both is `moonport.core.NAME`. Lua files are embedded in the binary;
- * $MOONPORT_LUA_DIR names a source tree whose files stand in for them, unless the process runs with
- * more privileges than its caller (AT_SECURE). */
+ * C half of a module that has both is `moonport.core.NAME`. Lua files are embedded in the binary,
+ * compiled; $MOONPORT_LUA_DIR names a source tree whose files stand in for them, unless the process
+ * runs with more privileges than its caller (AT_SECURE). */
 #ifndef MP_LUA_LOADER_H
 #define MP_LUA_LOADER_H
 

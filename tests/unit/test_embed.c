@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#include <lauxlib.h>
+
 #include "core/buf.h"
 #include "lua/embed.h"
 
@@ -40,10 +42,37 @@ static void a_library_from_the_system_is_embedded_byte_for_byte(void **state) {
   assert_int_equal(file->data[file->len], 0);
 }
 
+static int append(lua_State *L, const void *bytes, size_t len, void *data) {
+  (void)L;
+  mp_buf_append(data, bytes, len);
+  return 0;
+}
+
+/* So errors and tracebacks tell files, lines and names as if the text had been loaded. */
+static void the_code_of_each_file_is_all_that_its_text_compiles_to(void **state) {
+  (void)state;
+  if (strcmp(mp_embedded_lua_ident, lua_ident) != 0)
+    skip();
+  lua_State *L = luaL_newstate();
+  for (size_t i = 0; i < mp_embedded_count; i++) {
+    const mp_embedded_file *file = &mp_embedded_files[i];
+    lua_pushfstring(L, "@%s", file->name);
+    assert_int_equal(
+        luaL_loadbufferx(L, (const char *)file->data, file->len, lua_tostring(L, -1), "t"), LUA_OK);
+    mp_auto_buf mp_buf code = MP_BUF_INIT;
+    lua_dump(L, append, &code, 0);
+    assert_int_equal(file->code_len, code.len);
+    assert_memory_equal(file->code, code.data, code.len);
+    lua_settop(L, 0);
+  }
+  lua_close(L);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(names_are_sorted_and_unique),
       cmocka_unit_test(a_library_from_the_system_is_embedded_byte_for_byte),
+      cmocka_unit_test(the_code_of_each_file_is_all_that_its_text_compiles_to),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -113,6 +113,18 @@ local function no_globals(_, key)
   refuse("invalid", message, "write `local` before it")
 end
 
+-- A module is no part of the recipe that requires it: its lines go by unwatched, which are many.
+local function require_unwatched(name)
+  local hook, mask, count = debug.gethook()
+  if type(hook) ~= "function" then
+    return (require(name))
+  end
+  debug.sethook()
+  local module = require(name)
+  debug.sethook(hook, mask, count)
+  return module
+end
+
 -- The environment of one loading: its `recipe.shipped` notes which files take part.
 local function environment(loading)
   local recipe = setmetatable({
@@ -122,13 +134,13 @@ local function environment(loading)
   }, { __index = require "moonport.recipe" })
   local own = { recipe = recipe }
   function own.require(name)
-    return name == "moonport.recipe" and recipe or require(name)
+    return name == "moonport.recipe" and recipe or require_unwatched(name)
   end
   return setmetatable({}, {
     __index = function(_, key)
       local value = own[key]
       if value == nil and GIVEN[key] then
-        value = require(GIVEN[key])
+        value = require_unwatched(GIVEN[key])
       elseif value == nil then
         value = _G[key]
       end
