@@ -56,6 +56,8 @@ typedef struct {
   mode_t mode;    /* 0: that of the source */
   bool exclusive; /* fail with EEXIST where something is there */
   bool no_sync;
+  bool reflink_only; /* fail (EOPNOTSUPP, EXDEV, ...) rather than copy what cannot be shared */
+  uint64_t size;     /* the copy is made at least this large, by a hole at its end */
 } mp_fs_copy_options;
 
 typedef struct {
@@ -67,6 +69,19 @@ typedef struct {
  * by copy_file_range over the data, leaving holes as holes. options and result may be NULL. */
 int mp_fs_copy(const char *from, const char *to, const mp_fs_copy_options *options,
                mp_fs_copied *result, const atomic_bool *stop, mp_error *err);
+
+/* Makes a sparse file of `size` bytes with exactly `mode`, or grows the one that is there by a hole
+ * and leaves its mode as it is. A file that is larger is not cut: MP_FS_LARGER. A symbolic link is
+ * not followed (ELOOP). Waits for the disk. *before: its size until now, 0 where it was made; may
+ * be NULL. */
+#define MP_FS_LARGER "larger"
+int mp_fs_sparse(const char *path, uint64_t size, mode_t mode, uint64_t *before, mp_error *err);
+
+/* Appends `len` bytes from `offset` on to *out, fewer where the file ends. */
+int mp_fs_read_at(const char *path, uint64_t offset, size_t len, mp_buf *out, mp_error *err);
+
+/* Waits until what others wrote to a file, and its name, are on the disk. */
+int mp_fs_sync(const char *path, mp_error *err);
 
 int mp_fs_stat(const char *path, bool follow, struct stat *st, mp_error *err);
 

@@ -97,14 +97,23 @@ static int copy_to_end(copy *self) {
   return copy_range(self, 0, &end);
 }
 
-static int fill(copy *self, off_t size, mp_fs_copied *result) {
+static int fill(copy *self, off_t size, bool reflink_only, mp_fs_copied *result) {
   result->method = "reflink";
   if (size > 0 && ioctl(self->out, FICLONE, self->in) == 0)
     return 0;
+  if (size > 0 && reflink_only)
+    return fail(self);
   result->method = "copy";
   int rc = size > 0 ? copy_data(self, size) : copy_to_end(self);
   result->bytes = self->bytes;
   return rc;
+}
+
+/* By a hole at the end. */
+static int grow(copy *self, off_t size, uint64_t wanted) {
+  if (wanted <= (uint64_t)size)
+    return 0;
+  return ftruncate(self->out, (off_t)wanted) < 0 ? fail(self) : 0;
 }
 
 int mp_fs_copy(const char *from, const char *to, const mp_fs_copy_options *options,
@@ -126,7 +135,8 @@ int mp_fs_copy(const char *from, const char *to, const mp_fs_copy_options *optio
     return -1;
   copy self = {
       .from = from, .to = to, .in = in, .out = file.fd, .stop = stop, .err = err, .bytes = 0};
-  if (fill(&self, st.st_size, &done) < 0)
+  if (fill(&self, st.st_size, options->reflink_only, &done) < 0 ||
+      grow(&self, st.st_size, options->size) < 0)
     return -1;
   if (fs_commit(&file, options->exclusive, !options->no_sync, err) < 0)
     return -1;

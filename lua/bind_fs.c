@@ -75,6 +75,14 @@ static mode_t mode_option(lua_State *L, int index, mode_t otherwise) {
   return mode;
 }
 
+/* Bytes; 0 where it is not given. */
+static uint64_t size_option(lua_State *L, int index) {
+  lua_Integer size = get_option(L, index, "size") ? luaL_checkinteger(L, -1) : 0;
+  luaL_argcheck(L, size >= 0, index, "the size must not be negative");
+  lua_pop(L, 1);
+  return (uint64_t)size;
+}
+
 /* Reading */
 
 static int run_read(fs_job *job) {
@@ -97,6 +105,23 @@ static int l_read(lua_State *L) {
   fs_job *job = fs_job_new(L, "fs.read", run_read, push_content);
   job->path = path;
   job->limit = (size_t)limit;
+  return fs_job_go(L, job);
+}
+
+static int run_read_at(fs_job *job) {
+  return mp_fs_read_at(job->path, job->size, job->len, &job->content, &job->wait.error);
+}
+
+static int l_read_at(lua_State *L) {
+  const char *path = check_path(L, 1);
+  lua_Integer offset = luaL_checkinteger(L, 2), len = luaL_checkinteger(L, 3);
+  luaL_argcheck(L, offset >= 0, 2, "the offset must not be negative");
+  luaL_argcheck(L, len >= 0 && (size_t)len <= READ_MOST, 3,
+                "not a length that can be read at once");
+  fs_job *job = fs_job_new(L, "fs.read_at", run_read_at, push_content);
+  job->path = path;
+  job->size = (uint64_t)offset;
+  job->len = (size_t)len;
   return fs_job_go(L, job);
 }
 
@@ -336,8 +361,11 @@ static int l_rename(lua_State *L) {
 }
 
 static int run_copy(fs_job *job) {
-  mp_fs_copy_options options = {
-      .mode = job->mode, .exclusive = job->exclusive, .no_sync = job->no_sync};
+  mp_fs_copy_options options = {.mode = job->mode,
+                                .exclusive = job->exclusive,
+                                .no_sync = job->no_sync,
+                                .reflink_only = job->flag,
+                                .size = job->size};
   return mp_fs_copy(job->path, job->other, &options, &job->copied, &job->stop, &job->wait.error);
 }
 
@@ -356,12 +384,51 @@ static int l_copy(lua_State *L) {
   mode_t mode = mode_option(L, 3, 0);
   bool exclusive = flag_option(L, 3, "exclusive", false);
   bool sync = flag_option(L, 3, "sync", true);
+  bool reflink_only = flag_option(L, 3, "reflink_only", false);
+  uint64_t size = size_option(L, 3);
   fs_job *job = fs_job_new(L, "fs.copy", run_copy, push_copied);
   job->path = from;
   job->other = to;
   job->mode = mode;
   job->exclusive = exclusive;
   job->no_sync = !sync;
+  job->flag = reflink_only;
+  job->size = size;
+  return fs_job_go(L, job);
+}
+
+static int run_sparse(fs_job *job) {
+  return mp_fs_sparse(job->path, job->size, job->mode, &job->size, &job->wait.error);
+}
+
+static int push_size(lua_State *L, fs_job *job) {
+  lua_pushinteger(L, (lua_Integer)job->size);
+  return 1;
+}
+
+static int l_sparse(lua_State *L) {
+  const char *path = check_path(L, 1);
+  lua_Integer size = luaL_checkinteger(L, 2);
+  check_options(L, 3);
+  luaL_argcheck(L, size >= 0, 2, "the size must not be negative");
+  mp_gate(L, "fs.sparse", "write `%s`", path);
+  mode_t mode = mode_option(L, 3, 0600);
+  fs_job *job = fs_job_new(L, "fs.sparse", run_sparse, push_size);
+  job->path = path;
+  job->size = (uint64_t)size;
+  job->mode = mode;
+  return fs_job_go(L, job);
+}
+
+static int run_sync(fs_job *job) {
+  return mp_fs_sync(job->path, &job->wait.error);
+}
+
+/* Changes nothing that anybody can see. */
+static int l_sync(lua_State *L) {
+  const char *path = check_path(L, 1);
+  fs_job *job = fs_job_new(L, "fs.sync", run_sync, fs_push_nothing);
+  job->path = path;
   return fs_job_go(L, job);
 }
 
@@ -489,16 +556,29 @@ static int l_temp_file(lua_State *L) {
 
 int luaopen_moonport_fs(lua_State *L) {
   static const luaL_Reg functions[] = {
-      {"append", l_append},     {"check_trusted", l_check_trusted},
-      {"chmod", l_chmod},       {"chown", l_chown},
-      {"copy", l_copy},         {"exists", l_exists},
-      {"list", l_list},         {"mkdirs", l_mkdirs},
-      {"read", l_read},         {"readlink", l_readlink},
-      {"realpath", l_realpath}, {"remove", l_remove},
-      {"rename", l_rename},     {"remove_tree", l_remove_tree},
-      {"stat", l_stat},         {"symlink", l_symlink},
-      {"temp_dir", l_temp_dir}, {"temp_file", l_temp_file},
-      {"write", l_write},       {NULL, NULL},
+      {"append", l_append},
+      {"check_trusted", l_check_trusted},
+      {"chmod", l_chmod},
+      {"chown", l_chown},
+      {"copy", l_copy},
+      {"exists", l_exists},
+      {"list", l_list},
+      {"mkdirs", l_mkdirs},
+      {"read", l_read},
+      {"read_at", l_read_at},
+      {"readlink", l_readlink},
+      {"realpath", l_realpath},
+      {"remove", l_remove},
+      {"remove_tree", l_remove_tree},
+      {"rename", l_rename},
+      {"sparse", l_sparse},
+      {"stat", l_stat},
+      {"symlink", l_symlink},
+      {"sync", l_sync},
+      {"temp_dir", l_temp_dir},
+      {"temp_file", l_temp_file},
+      {"write", l_write},
+      {NULL, NULL},
   };
   luaL_newlib(L, functions);
   fs_set_paths(L);

@@ -22,6 +22,7 @@ struct fs_job {
   const char *path, *other; /* borrowed */
   const char *bytes;        /* borrowed */
   size_t len, limit;
+  uint64_t size; /* also an offset */
   mode_t mode;
   bool exclusive, no_sync, follow, flag;
   const char *owner, *group; /* borrowed names, or NULL: */

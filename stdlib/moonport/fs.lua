@@ -21,6 +21,13 @@ for name, fn in pairs(core) do M[name] = fn end
 -- @tparam[opt] table options `limit`: the most bytes (256 MiB), above which it raises "limit"
 -- @treturn string
 
+--- Reads a part of a file.
+-- @function read_at
+-- @tparam string path
+-- @tparam integer offset where it begins
+-- @tparam integer length bytes; there are fewer at the file's end
+-- @treturn string
+
 --- Writes a whole file in one step: others see the old content or the new, also after a power cut.
 -- A symbolic link at `path` is replaced, not followed.
 -- @function write
@@ -36,6 +43,18 @@ for name, fn in pairs(core) do M[name] = fn end
 -- @tparam string path
 -- @tparam string|secret body
 -- @tparam[opt] table options `mode` of a new file
+
+--- Makes a sparse file, or grows one by a hole at its end. One that is larger is left as it is.
+-- @function sparse
+-- @tparam string path
+-- @tparam integer size bytes
+-- @tparam[opt] table options `mode` of a new file ("0600")
+-- @treturn integer its size until now, 0 for a new file
+-- @raise "larger" where it is larger already, "ELOOP" for a symbolic link
+
+--- Waits until what other programs wrote to a file, and its name, are on the disk.
+-- @function sync
+-- @tparam string path
 
 --- Makes a directory and those above it. Fine if it is there.
 -- @function mkdirs
@@ -65,7 +84,9 @@ for name, fn in pairs(core) do M[name] = fn end
 -- @function copy
 -- @tparam string from
 -- @tparam string to
--- @tparam[opt] table options `mode` (default: the source's), `exclusive`, `sync` as for `write`
+-- @tparam[opt] table options `mode` (default: the source's), `exclusive`, `sync` as for `write`;
+--   `reflink_only=true`: raise "EOPNOTSUPP" or "EXDEV" rather than copy; `size`: bytes that the copy
+--   has at least, by a hole at its end
 -- @treturn table `method`: "reflink" or "copy"; `bytes`: how many were copied
 
 --- Lists a directory, sorted by name.

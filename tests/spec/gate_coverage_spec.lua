@@ -20,7 +20,7 @@ local READS = {
   ["moonport.core.errors"] = "is new raise",
   ["moonport.core.failpoint"] = "die", -- of builds with tests
   ["moonport.core.fs"] = [[absolute basename check_trusted cwd dirname exists expand extension join
-    list normalize read readlink realpath relative stat watch]],
+    list normalize read read_at readlink realpath relative stat sync watch]],
   ["moonport.core.http"] = "redact timings values version",
   ["moonport.core.json"] = "array decode encode is_array is_number number object parser",
   ["moonport.core.kube"] = "config open",
@@ -135,6 +135,7 @@ describe("the effect gate covers", function()
         remove = function() core.fs.remove(path) end,
         remove_tree = function() core.fs.remove_tree(path) end,
         rename = function() core.fs.rename(path, other) end,
+        sparse = function() core.fs.sparse(other, 1) end,
         symlink = function() core.fs.symlink(path, other) end,
         temp_dir = function() core.fs.temp_dir { parent = dir } end,
         temp_file = function() core.fs.temp_file { parent = dir } end,
