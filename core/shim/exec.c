@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 enum { SETUP_FAILED = 125, CANNOT_EXECUTE = 126, NOT_FOUND = 127 };
+enum { STALE_MAX = 16 };
 
 typedef struct {
   const char *cgroups[MP_SHIM_CGROUPS_MAX];
@@ -32,7 +33,10 @@ typedef struct {
   gid_t groups[MP_SHIM_GROUPS_MAX];
   size_t group_count;
   int pdeathsig;
-  long parent; /* 0: not given */
+  long parent;                  /* 0: not given */
+  const char *stale[STALE_MAX]; /* files to remove or to empty */
+  bool emptied[STALE_MAX];
+  size_t stale_count;
 } exec_options;
 
 static int complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -82,8 +86,20 @@ static int parse_groups(exec_options *options, const char *text) {
   return 0;
 }
 
+static int add_stale(exec_options *options, const char *path, bool emptied) {
+  if (options->stale_count == STALE_MAX)
+    return complain("more than %d files to remove or to empty", STALE_MAX);
+  options->stale[options->stale_count] = path;
+  options->emptied[options->stale_count++] = emptied;
+  return 0;
+}
+
 static int parse_option(exec_options *options, int option) {
   switch (option) {
+  case 'r':
+    return add_stale(options, optarg, false);
+  case 'e':
+    return add_stale(options, optarg, true);
   case 'c':
     if (options->cgroup_count == MP_SHIM_CGROUPS_MAX)
       return complain("more than %d cgroups", MP_SHIM_CGROUPS_MAX);
@@ -122,7 +138,8 @@ static int parse(exec_options *options, int argc, char **argv) {
       {"setsid", no_argument, NULL, 's'},       {"ctty", no_argument, NULL, 't'},
       {"user", required_argument, NULL, 'u'},   {"groups", required_argument, NULL, 'g'},
       {"chdir", required_argument, NULL, 'd'},  {"pdeathsig", required_argument, NULL, 'p'},
-      {"parent", required_argument, NULL, 'P'}, {0},
+      {"parent", required_argument, NULL, 'P'}, {"remove", required_argument, NULL, 'r'},
+      {"empty", required_argument, NULL, 'e'},  {0},
   };
   int option;
   while ((option = getopt_long(argc, argv, "+", known, NULL)) != -1) {
@@ -163,6 +180,23 @@ static int set_session(const exec_options *options) {
   return 0;
 }
 
+/* What the program left when it ran before: it is the supervisor who knows that it is over. */
+static int clear_stale(const exec_options *options) {
+  for (size_t i = 0; i < options->stale_count; i++) {
+    const char *path = options->stale[i];
+    if (!options->emptied[i]) {
+      if (unlink(path) < 0 && errno != ENOENT)
+        return complain("could not remove `%s`: %s", path, strerror(errno));
+      continue;
+    }
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+      return complain("could not empty `%s`: %s", path, strerror(errno));
+    close(fd);
+  }
+  return 0;
+}
+
 static int set_up(const exec_options *options) {
   for (size_t i = 0; i < options->cgroup_count; i++)
     if (mp_shim_cgroup_join(options->cgroups[i]) < 0)
@@ -181,7 +215,7 @@ static int set_up(const exec_options *options) {
     return SETUP_FAILED;
   if (options->chdir && chdir(options->chdir) < 0)
     return complain("could not enter the directory `%s`: %s", options->chdir, strerror(errno));
-  return 0;
+  return clear_stale(options);
 }
 
 int mp_shim_command_exec(int argc, char **argv) {

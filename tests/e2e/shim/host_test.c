@@ -304,6 +304,24 @@ static void exec_sets_session_directory_and_user(void **state) {
                    0);
 }
 
+static void exec_clears_what_an_earlier_run_left(void **state) {
+  (void)state;
+  char dir[] = "/tmp/mp-exec-XXXXXX", gone[64], anew[64], command[256];
+  assert_non_null(mkdtemp(dir));
+  snprintf(gone, sizeof gone, "%s/gone", dir);
+  snprintf(anew, sizeof anew, "%s/anew", dir);
+  snprintf(command, sizeof command, "echo left >'%s'; echo left >'%s'", gone, anew);
+  assert_int_equal(exec_code("--", "/bin/sh", "-c", command), 0);
+  snprintf(command, sizeof command, "test ! -e '%s' && test -e '%s' && test ! -s '%s'", gone, anew,
+           anew);
+  assert_int_equal(exec_code("--remove", gone, "--empty", anew, "--", "/bin/sh", "-c", command), 0);
+  assert_int_equal(exec_code("--remove", gone, "--", "/bin/true"), 0); /* nothing there */
+  assert_int_equal(exec_code("--remove", dir, "--", "/bin/true"), 125);
+  assert_int_equal(exec_code("--empty", dir, "--", "/bin/true"), 125);
+  assert_int_equal(unlink(anew), 0);
+  assert_int_equal(rmdir(dir), 0);
+}
+
 static void exec_ends_with_its_parent(void **state) {
   (void)state;
   int alive[2];
@@ -351,6 +369,7 @@ static int run(void) {
       cmocka_unit_test(exec_passes_on_the_exit_code),
       cmocka_unit_test(exec_tells_its_own_failures_apart),
       cmocka_unit_test(exec_sets_session_directory_and_user),
+      cmocka_unit_test(exec_clears_what_an_earlier_run_left),
       cmocka_unit_test(exec_ends_with_its_parent),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
