@@ -15,6 +15,7 @@
 #include "bind_sys.h"
 #include "bind_terminal.h"
 #include "bind_user.h"
+#include "bind_vm.h"
 #include "bind_websocket.h"
 #include "bind_yaml.h"
 #include "errors.h"
@@ -49,6 +50,9 @@ const luaL_Reg mp_c_modules[] = {
     {"task", luaopen_moonport_task},
     {"user", luaopen_moonport_user},
     {"terminal", luaopen_moonport_terminal},
+#ifdef MP_VM
+    {"vm", luaopen_moonport_vm},
+#endif
     {"websocket", luaopen_moonport_websocket},
     {"yaml", luaopen_moonport_yaml},
     {NULL, NULL},

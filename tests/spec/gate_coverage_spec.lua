@@ -5,6 +5,7 @@ local fs = require "moonport.fs"
 local task = require "moonport.task"
 
 local double = dofile(os.getenv "MP_SOURCE_DIR" .. "/tests/spec/websocket_double.lua")
+local qmp_double = dofile(os.getenv "MP_SOURCE_DIR" .. "/tests/spec/qmp_double.lua")
 
 local function words(text)
   local list = {}
@@ -37,6 +38,7 @@ local READS = {
   ["moonport.core.task"] = "cancelled close_timeout current event sleep spawn",
   ["moonport.core.terminal"] = "columns cooked footer is_terminal raw read_line size truncate",
   ["moonport.core.user"] = "lookup",
+  ["moonport.core.vm"] = "qmp",
   ["moonport.core.websocket"] = "",
   ["moonport.core.yaml"] = "decode decode_all encode encode_all",
   -- Our own state may be read and noted in during a plan; opening its file is what asks.
@@ -57,6 +59,7 @@ local READS = {
   ["moonport.signals"] = "close wait",
   ["moonport.stream"] = "read read_line read_all lines close",
   ["moonport.task"] = "await cancel status traceback",
+  ["moonport.vm.qmp"] = "close greeting next_event",
   ["moonport.websocket"] = "close messages ping receive",
   io = "close flush input lines read type",
   os = "clock date difftime exit getenv setlocale time",
@@ -98,6 +101,7 @@ describe("the effect gate covers", function()
     made.kube = kube.open(kube.config {
       kubeconfig = "/dev/null", server = "http://127.0.0.1:9", namespace = "moon" })
     made.listener, made.stream = stream_pair(fs.join(dir, "socket"))
+    made.qmp = qmp_double.open(fs.join(dir, "qmp"))
     made.echo = double.start()
     made.websocket = require("moonport.websocket").connect(made.echo.url)
   end)
@@ -112,6 +116,7 @@ describe("the effect gate covers", function()
     made.stream:close()
     made.websocket:close()
     made.echo.close()
+    made.qmp.close()
     made.listener:close()
     made.file:close()
     made.reader:close()
@@ -185,6 +190,7 @@ describe("the effect gate covers", function()
       ["moonport.core.websocket"] = {
         connect = function() core.websocket.connect({ url = "ws://127.0.0.1:9/" }, {}) end,
       },
+      ["moonport.vm.qmp"] = { execute = function() made.qmp.qmp:execute "quit" end },
       ["moonport.websocket"] = { send = function() made.websocket:send "x" end },
       io = {
         open = function() io.open(path, "w") end,
