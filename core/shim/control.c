@@ -1,6 +1,7 @@
 #include "control.h"
 
 #include "clock.h"
+#include "vsock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,14 +27,23 @@ static void watch(mp_shim_client *client) {
 
 /* The peer at the other end of a device went away, and with it what it asked for. */
 static void forget_peer(mp_shim_client *client) {
+  if (client->control->on_gone)
+    client->control->on_gone(client);
   client->in_len = client->out_len = 0;
-  client->discarding = client->held = client->subscribed = false;
+  client->discarding = client->held = client->subscribed = client->forgotten = false;
   client->waits_for = 0;
+}
+
+void mp_shim_client_forget(mp_shim_client *client) {
+  size_t in_len = client->in_len; /* these lines are the new one's */
+  forget_peer(client);
+  client->in_len = in_len;
+  mp_shim_client_send(client, "\n", 1);
 }
 
 static void let_go(mp_shim_client *client) {
   if (client->device)
-    forget_peer(client);
+    client->forgotten = true;
   else
     client->dead = true;
 }
@@ -80,7 +90,7 @@ static bool make_room(mp_shim_client *client, size_t len) {
 }
 
 void mp_shim_client_send(mp_shim_client *client, const char *text, size_t len) {
-  if (client->dead || client->mute)
+  if (client->dead || client->mute || client->forgotten)
     return;
   if (!make_room(client, len)) {
     let_go(client);
@@ -163,7 +173,7 @@ static void serve(mp_shim_client *client) {
       continue;
   } while (fill_in(client));
   /* Who half-closed its end still gets every answer that is due. */
-  bool owes = client->held || client->subscribed || client->out_len > 0;
+  bool owes = client->held || client->subscribed || client->session || client->out_len > 0;
   if (client->eof && !owes)
     client->dead = true;
   if (!client->dead)
@@ -179,12 +189,14 @@ void mp_shim_client_release(mp_shim_client *client) {
 static void on_client(mp_shim_source *source, uint32_t events) {
   mp_shim_client *client = source->owner;
   bool hung_up = events & (EPOLLHUP | EPOLLERR);
-  if (hung_up && client->device)
-    forget_peer(client);
   if (events & EPOLLOUT)
     flush(client);
+  if (events & EPOLLOUT && client->out_len == 0 && client->control->on_drained)
+    client->control->on_drained(client);
   serve(client); /* also after a hang-up: what was asked for before it is done */
-  if (hung_up && !client->device)
+  if (hung_up && client->device)
+    forget_peer(client);
+  else if (hung_up)
     client->dead = true;
 }
 
@@ -207,11 +219,16 @@ static mp_shim_client *add_client(mp_shim_control *control, int fd, bool device)
   return client;
 }
 
-/* Our own user and root may command; on other kinds of socket their owner decided. */
+/* Our own user and root may command, and to a guest its host; on other kinds of socket their owner
+ * decided. */
 static bool may_command(int fd) {
   struct sockaddr_storage address = {0};
   socklen_t len = sizeof address;
-  if (getsockname(fd, (struct sockaddr *)&address, &len) < 0 || address.ss_family != AF_UNIX)
+  if (getsockname(fd, (struct sockaddr *)&address, &len) < 0)
+    return true;
+  if (mp_shim_vsock_is(address.ss_family))
+    return mp_shim_vsock_from_host(fd);
+  if (address.ss_family != AF_UNIX)
     return true;
   struct ucred peer;
   len = sizeof peer;
@@ -343,11 +360,15 @@ void mp_shim_control_sweep(mp_shim_control *control) {
   mp_shim_client **link = &control->clients;
   while (*link) {
     mp_shim_client *client = *link;
+    if (client->forgotten)
+      forget_peer(client);
     if (!client->dead) {
       link = &client->next;
       continue;
     }
     *link = client->next;
+    if (control->on_gone)
+      control->on_gone(client);
     /* Removed by hand: a child between fork and exec may still have a copy of the fd. */
     mp_shim_loop_remove(control->loop, &client->source);
     close(client->source.fd);

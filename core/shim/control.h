@@ -27,11 +27,13 @@ struct mp_shim_client {
   bool device;     /* outlives the peers that come and go at its other end */
   bool eof;        /* no more requests will come */
   bool mute;       /* it takes no more answers */
+  bool forgotten;  /* a device whose peer is let go: by the next sweep */
   bool dead;       /* to be freed by the next sweep */
   bool discarding; /* a line that was too long, until its newline */
   bool held;       /* its next request waits: this one is not answered yet */
   int waits_for;   /* the owner's, 0 at first */
   bool subscribed; /* the owner's, false at first */
+  void *session;   /* the owner's, NULL at first */
   size_t in_len;
   size_t out_len;
   size_t out_cap;
@@ -51,6 +53,10 @@ struct mp_shim_control {
   const char *greeting; /* borrowed: the line a new connection is sent, with its newline */
   /* One request, `len` bytes without newline; the byte behind them may be written. */
   void (*on_line)(mp_shim_client *client, char *line, size_t len);
+  /* The peer has gone, and what it asked for is void. A device may get another one. May be NULL. */
+  void (*on_gone)(mp_shim_client *client);
+  /* The client has taken all that was kept for it. May be NULL. */
+  void (*on_drained)(mp_shim_client *client);
   void *owner;
 };
 
@@ -61,7 +67,8 @@ struct mp_shim_control {
  * that a socket address cannot hold ("ENAMETOOLONG"). */
 int mp_shim_control_listen(mp_shim_control *control, const char *path, mp_shim_error *err);
 
-/* Takes over an fd. */
+/* Takes over an fd. One that listens becomes the only listener; others are clients, as many as
+ * there is room for. */
 int mp_shim_control_adopt(mp_shim_control *control, int fd, mp_shim_error *err);
 
 /* Takes no new connections, and removes the socket if it is still the one made. */
@@ -77,10 +84,14 @@ void mp_shim_client_send(mp_shim_client *client, const char *text, size_t len);
 void mp_shim_client_ok(mp_shim_client *client, const char *text);
 void mp_shim_client_error(mp_shim_client *client, const char *code, const char *message);
 
+/* What a device's last peer asked for is void: another one has come. Ends a line that may have been
+ * sent in part. */
+void mp_shim_client_forget(mp_shim_client *client);
+
 /* Goes on with a held client's next requests. */
 void mp_shim_client_release(mp_shim_client *client);
 
-/* Frees the clients that are gone; call between two turns of the loop. */
+/* Lets go of the clients that are gone; call between two turns of the loop. */
 void mp_shim_control_sweep(mp_shim_control *control);
 
 /* Whether any client has output that it did not take yet. */

@@ -144,6 +144,8 @@ static int write_gap(mp_shim_log *log) {
 }
 
 static void flush(mp_shim_log *log) {
+  if (log->copy)
+    mp_shim_output_flush(log->copy);
   if (batch.len == 0)
     return;
   bool has_gap = log->gap_bytes > 0 || log->gap_lines > 0;
@@ -161,6 +163,8 @@ static void flush(mp_shim_log *log) {
 static void add_record(mp_shim_log *log, const char *timestamp, const char *stream, char tag,
                        const char *bytes, size_t len) {
   char header[HEADER_MAX];
+  if (log->copy)
+    mp_shim_output_add(log->copy, bytes, len, tag == 'P');
   int header_len = snprintf(header, sizeof header, "%s %s %c ", timestamp, stream, tag);
   size_t record = (size_t)header_len + len + 1;
   if (log->size + batch.len + record > log->limit && log->size + batch.len > 0) {

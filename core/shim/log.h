@@ -18,6 +18,7 @@
 #define MP_SHIM_LOG_H
 
 #include "error.h"
+#include "output.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -33,7 +34,8 @@ typedef struct {
   int dir;          /* borrowed directory fd */
   const char *name; /* borrowed: the newest file's name in it */
   uint64_t max_size;
-  unsigned max_files; /* including the newest */
+  unsigned max_files;   /* including the newest */
+  mp_shim_output *copy; /* borrowed: gets every record's content too; NULL: nobody */
 
   int fd;         /* -1: to be opened by the next write */
   uint64_t size;  /* of the file: always at the end of a record */

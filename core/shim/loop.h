@@ -21,7 +21,7 @@ struct mp_shim_timer {
   void *owner;
 };
 
-enum { MP_SHIM_TIMERS_MAX = 8 };
+enum { MP_SHIM_TIMERS_MAX = 12 };
 
 typedef struct {
   int epoll;

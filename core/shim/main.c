@@ -7,6 +7,7 @@
 
 static const char help[] =
     "Usage: moonport-shim run --dir DIR --socket PATH --spec-fd N [OPTION...]\n"
+    "       moonport-shim agent --dir DIR --spec FILE\n"
     "       moonport-shim exec [OPTION...] -- COMMAND [ARG...]\n"
     "       moonport-shim --help | --version\n"
     "\n"
@@ -20,6 +21,10 @@ static const char help[] =
     "  --cgroup PATH    a cgroup for the shim itself (may be repeated)\n"
     "  --foreground     stay in this process and session\n"
     "  --stay           go on answering after the service has ended, until `shutdown`\n"
+    "\n"
+    "agent: in a guest, supervise the service and answer the host over virtio-serial or vsock.\n"
+    "  --dir DIR        as above; made where it is missing\n"
+    "  --spec FILE      a file with the spec\n"
     "\n"
     "exec: set up this process, then execute COMMAND, searched in PATH, in its place.\n"
     "  --cgroup PATH    join a cgroup (may be repeated)\n"
@@ -39,6 +44,8 @@ int main(int argc, char **argv) {
   const char *command = argc > 1 ? argv[1] : "";
   if (strcmp(command, "run") == 0)
     return mp_shim_command_run(argc - 1, argv + 1);
+  if (strcmp(command, "agent") == 0)
+    return mp_shim_command_agent(argc - 1, argv + 1);
   if (strcmp(command, "exec") == 0)
     return mp_shim_command_exec(argc - 1, argv + 1);
   if (strcmp(command, "--version") == 0) {

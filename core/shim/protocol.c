@@ -22,6 +22,8 @@ static const struct verb {
     {"wait", MP_SHIM_WAIT, false},
     {"events", MP_SHIM_EVENTS, false},
     {"shutdown", MP_SHIM_SHUTDOWN, true},
+    {"network", MP_SHIM_NETWORK, false},
+    {"exec", MP_SHIM_EXEC, false},
 };
 
 static const struct verb *find_verb(const char *name) {
@@ -38,15 +40,44 @@ static int parse_signal(const char *name, int *signal, mp_shim_error *err) {
   return 0;
 }
 
-static int parse_grace(const char *text, int64_t *grace_ms, mp_shim_error *err) {
+static int parse_milliseconds(const char *text, int64_t *out, mp_shim_error *err) {
   char *end;
   errno = 0;
   long long number = strtoll(text, &end, 10);
   if (*text < '0' || *text > '9' || *end != '\0' || errno != 0)
     return mp_shim_fail(err, "invalid", "`%.32s` is no number of milliseconds", text);
   int64_t year = INT64_C(1000) * 3600 * 24 * 365;
-  *grace_ms = number < year ? number : year;
+  *out = number < year ? number : year;
   return 0;
+}
+
+/* The size of a terminal, as the kernel keeps it. */
+static int parse_size(const char *text, int *size, mp_shim_error *err) {
+  char *end;
+  long number = strtol(text, &end, 10);
+  if (*text < '0' || *text > '9' || *end != '\0' || number < 1 || number > UINT16_MAX)
+    return mp_shim_fail(err, "invalid", "`%.32s` is no number of rows or columns", text);
+  *size = (int)number;
+  return 0;
+}
+
+/* False: it is none of exec's. */
+static bool parse_exec_option(const char *word, mp_shim_request *request, mp_shim_error *err,
+                              int *result) {
+  if (strncmp(word, "rows=", 5) == 0)
+    *result = parse_size(word + 5, &request->rows, err);
+  else if (strncmp(word, "columns=", 8) == 0)
+    *result = parse_size(word + 8, &request->columns, err);
+  else if (strcmp(word, "input=1") == 0)
+    request->input = true;
+  else
+    return false;
+  return true;
+}
+
+static bool is_nonce(const char *word) {
+  size_t len = strspn(word, "0123456789abcdefghijklmnopqrstuvwxyz");
+  return len > 0 && len <= 32 && word[len] == '\0';
 }
 
 static int parse_option(const struct verb *verb, const char *word, mp_shim_request *request,
@@ -54,9 +85,18 @@ static int parse_option(const struct verb *verb, const char *word, mp_shim_reque
   if (verb->takes_ladder && strncmp(word, "signal=", 7) == 0)
     return parse_signal(word + 7, &request->signal, err);
   if (verb->takes_ladder && strncmp(word, "grace_ms=", 9) == 0)
-    return parse_grace(word + 9, &request->grace_ms, err);
+    return parse_milliseconds(word + 9, &request->grace_ms, err);
   if (verb->verb == MP_SHIM_SIGNAL && request->signal == 0)
     return parse_signal(word, &request->signal, err);
+  if (verb->verb == MP_SHIM_NETWORK && strncmp(word, "wait_ms=", 8) == 0)
+    return parse_milliseconds(word + 8, &request->wait_ms, err);
+  int result = 0;
+  if (verb->verb == MP_SHIM_EXEC && parse_exec_option(word, request, err, &result))
+    return result;
+  if (verb->verb == MP_SHIM_HELLO && request->nonce == NULL && is_nonce(word)) {
+    request->nonce = word;
+    return 0;
+  }
   return mp_shim_fail(err, "invalid", "`%s` does not take `%.64s`", verb->name, word);
 }
 
@@ -77,5 +117,7 @@ int mp_shim_request_parse(char *line, size_t len, mp_shim_request *request, mp_s
       return -1;
   if (verb->verb == MP_SHIM_SIGNAL && request->signal == 0)
     return mp_shim_fail(err, "invalid", "`signal` needs a signal, for example `signal HUP`");
+  if ((request->rows > 0) != (request->columns > 0))
+    return mp_shim_fail(err, "invalid", "`rows` and `columns` go together");
   return 0;
 }

@@ -4,6 +4,7 @@
 
 #include "error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,12 +19,19 @@ typedef enum {
   MP_SHIM_WAIT,
   MP_SHIM_EVENTS,
   MP_SHIM_SHUTDOWN,
+  MP_SHIM_NETWORK,
+  MP_SHIM_EXEC,
 } mp_shim_verb;
 
 typedef struct {
   mp_shim_verb verb;
   int signal;       /* 0: not given */
   int64_t grace_ms; /* -1: not given */
+  int64_t wait_ms;  /* of `network`; 0: answer at once */
+  int rows;         /* of `exec`; 0: no terminal */
+  int columns;
+  bool input;        /* of `exec`: it gets standard input */
+  const char *nonce; /* of `hello`, in the line; NULL: not given */
 } mp_shim_request;
 
 /* Parses one line, without its newline; a final CR is ignored. Changes the line. Codes:

@@ -104,17 +104,45 @@ static void do_wait(mp_shim_supervisor *sup, mp_shim_client *client) {
     hold(client, MP_SHIM_FOR_END);
 }
 
+/* On a device another one may have taken the last peer's place unnoticed, even in the middle of a
+ * command. The word that only the new one knows tells it where its answers begin. */
+static void do_hello(mp_shim_client *client, const char *nonce) {
+  char line[128];
+  int len = snprintf(line, sizeof line, "%.*s%s%s\n", (int)strcspn(MP_SHIM_GREETING, "\n"),
+                     MP_SHIM_GREETING, nonce ? " " : "", nonce ? nonce : "");
+  if (client->device)
+    mp_shim_client_forget(client);
+  mp_shim_client_send(client, line, (size_t)len);
+}
+
+static void do_exec(mp_shim_supervisor *sup, mp_shim_client *client,
+                    const mp_shim_request *request) {
+  if (sup->leaving)
+    mp_shim_client_error(client, "ended", "the shim is about to exit");
+  else
+    mp_shim_session_begin(&sup->sessions, client, request);
+}
+
 void mp_shim_on_request(mp_shim_client *client, char *line, size_t len) {
   mp_shim_supervisor *sup = client->control->owner;
   mp_shim_request request;
   mp_shim_error err;
+  bool is_hello = client->device && len >= 5 && memcmp(line, "hello", 5) == 0;
+  if (!is_hello && mp_shim_session_line(client, line, len))
+    return;
   if (mp_shim_request_parse(line, len, &request, &err) < 0) {
     mp_shim_client_error(client, err.code, err.message);
     return;
   }
   switch (request.verb) {
   case MP_SHIM_HELLO:
-    mp_shim_client_send(client, sup->control.greeting, strlen(sup->control.greeting));
+    do_hello(client, request.nonce);
+    break;
+  case MP_SHIM_EXEC:
+    do_exec(sup, client, &request);
+    break;
+  case MP_SHIM_NETWORK:
+    mp_shim_client_error(client, "unknown-request", "not yet");
     break;
   case MP_SHIM_VERSION_REQUEST:
     do_version(client);

@@ -28,6 +28,7 @@ typedef struct {
   int ready_fd;
   bool foreground;
   bool stay;
+  bool agent;
 } run_options;
 
 /* Where to tell how the first start went: both get the same line. */
@@ -176,7 +177,7 @@ static void tell(void *context, pid_t pid, const mp_shim_error *err) {
 
 static int refuse(audience *to, const mp_shim_error *err) {
   if (to->ready_fd < 0)
-    fprintf(stderr, "moonport-shim run: %s\n", err->message);
+    fprintf(stderr, "moonport-shim: %s\n", err->message);
   tell(to, 0, err);
   return strcmp(err->code, "usage") == 0 ? 2 : 1;
 }
@@ -237,6 +238,7 @@ static int supervise(const run_options *options, mp_shim_spec *spec, audience *t
       .socket_path = options->socket,
       .socket_fd = options->socket_fd,
       .stay = options->stay,
+      .agent = options->agent,
       .on_ready = tell,
       .context = to,
       .dir = -1,
@@ -328,6 +330,72 @@ int mp_shim_command_run(int argc, char **argv) {
     to.starter = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
   int result = options.foreground ? supervise(&options, &spec, &to)
                                   : go_into_background(&options, &spec, &to);
+  mp_shim_spec_free(&spec);
+  return result;
+}
+
+/* ---- The agent in a guest. */
+
+static int make_directories(const char *path, mp_shim_error *err) {
+  char made[4096];
+  for (const char *slash = path; slash; slash = strchr(slash + 1, '/')) {
+    const char *end = strchr(slash + 1, '/');
+    snprintf(made, sizeof made, "%.*s", end ? (int)(end - path) : (int)strlen(path), path);
+    if (mkdir(made, end ? 0755 : 0700) < 0 && errno != EEXIST)
+      return mp_shim_fail_errno(err, errno, "could not make the directory `%.200s`", made);
+  }
+  return 0;
+}
+
+static int parse_agent(run_options *options, const char **spec, int argc, char **argv,
+                       mp_shim_error *err) {
+  static const struct option known[] = {
+      {"dir", required_argument, NULL, 'd'}, {"spec", required_argument, NULL, 's'}, {0}};
+  int option, result = 0;
+  while (result == 0 && (option = getopt_long(argc, argv, "", known, NULL)) != -1)
+    result = option == 'd'   ? parse_path("dir", optarg, &options->dir, err)
+             : option == 's' ? parse_path("spec", optarg, spec, err)
+                             : mp_shim_fail(err, "usage", "bad options, see moonport-shim --help");
+  if (result == 0 && (optind < argc || options->dir == NULL || *spec == NULL))
+    result = mp_shim_fail(err, "usage", "--dir and --spec are needed, and nothing else");
+  return result;
+}
+
+static int read_spec_file(const char *path, mp_shim_spec *spec, mp_shim_error *err) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0)
+    return mp_shim_fail_errno(err, errno, "could not open the spec `%.200s`", path);
+  return read_spec(fd, spec, err);
+}
+
+/* Its service is not to be spared with it when memory is short. */
+static void spare_agent_alone(mp_shim_spec *spec) {
+  spec->oom_score_adj = spec->has_oom_score_adj ? spec->oom_score_adj : 0;
+  spec->has_oom_score_adj = true;
+}
+
+int mp_shim_command_agent(int argc, char **argv) {
+  run_options options = {.socket_fd = -1,
+                         .spec_fd = -1,
+                         .ready_fd = -1,
+                         .foreground = true,
+                         .stay = true,
+                         .agent = true};
+  audience to = {.ready_fd = -1, .starter = -1};
+  const char *path = NULL;
+  mp_shim_spec spec;
+  mp_shim_error err;
+  open_missing_stdio();
+  mp_shim_reset_signals();
+  signal(SIGPIPE, SIG_IGN);
+  if (parse_agent(&options, &path, argc, argv, &err) < 0)
+    return refuse(&to, &err);
+  close_inherited(&options);
+  if (make_directories(options.dir, &err) < 0 || read_spec_file(path, &spec, &err) < 0)
+    return refuse(&to, &err);
+  spare_agent_alone(&spec);
+  to.starter = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+  int result = supervise(&options, &spec, &to);
   mp_shim_spec_free(&spec);
   return result;
 }

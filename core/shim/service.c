@@ -6,9 +6,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -92,12 +94,35 @@ static void child_die_with(pid_t shim, int report) {
     _exit(127);
 }
 
-static void child_run(const mp_shim_spec *spec, const struct rlimit *core, const int stdio[3],
-                      int report, pid_t shim) {
+/* As execvp(3), but by the PATH of the environment that the program gets. */
+static void child_search(const mp_shim_spec *spec) {
+  const char *path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+  char file[PATH_MAX];
+  bool denied = false;
+  for (char **entry = spec->envp; *entry; entry++)
+    if (strncmp(*entry, "PATH=", 5) == 0)
+      path = *entry + 5;
+  while (*path) {
+    int len = (int)strcspn(path, ":");
+    int need = snprintf(file, sizeof file, "%.*s/%s", len ? len : 1, len ? path : ".", spec->exe);
+    if (need < (int)sizeof file)
+      execve(file, spec->argv, spec->envp);
+    denied |= errno == EACCES;
+    if (errno != ENOENT && errno != ENOTDIR && errno != EACCES)
+      return;
+    path += len + (path[len] == ':');
+  }
+  errno = denied ? EACCES : ENOENT;
+}
+
+static void child_run(const mp_shim_spec *spec, const struct rlimit *core,
+                      const mp_shim_child *child, int report, pid_t shim) {
   setsid();
   for (int fd = 0; fd < 3; fd++)
-    if (dup2(stdio[fd], fd) < 0)
+    if (dup2(child->stdio[fd], fd) < 0)
       child_fail(report, "stdio", 0);
+  if (child->terminal && ioctl(0, TIOCSCTTY, 0) < 0)
+    child_fail(report, "terminal", 0);
   mp_shim_close_from(3, &report, 1);
   child_join_cgroups(spec, report);
   child_set_limits(spec, core, report);
@@ -109,14 +134,17 @@ static void child_run(const mp_shim_spec *spec, const struct rlimit *core, const
   if (chdir(spec->cwd) < 0)
     child_fail(report, "cwd", 0);
   mp_shim_reset_signals();
-  execve(spec->exe, spec->argv, spec->envp);
+  if (child->search && strchr(spec->exe, '/') == NULL)
+    child_search(spec);
+  else
+    execve(spec->exe, spec->argv, spec->envp);
   child_fail(report, "exec", 0);
 }
 
-static int pipe_for(int ends[2], mp_shim_error *err) {
+int mp_shim_pipe(int ends[2], int mine, mp_shim_error *err) {
   if (pipe2(ends, O_CLOEXEC) < 0)
     return mp_shim_fail_errno(err, errno, "could not make a pipe");
-  fcntl(ends[0], F_SETFL, O_NONBLOCK);
+  fcntl(ends[mine], F_SETFL, fcntl(ends[mine], F_GETFL) | O_NONBLOCK);
   return 0;
 }
 
@@ -128,36 +156,49 @@ static void close_all(int *fds, size_t count) {
   }
 }
 
-/* fds: null, then read and write end of stdout, stderr and the report. */
-static int open_all(int fds[7], mp_shim_error *err) {
-  fds[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+pid_t mp_shim_child_start(const mp_shim_spec *spec, const struct rlimit *core,
+                          const mp_shim_child *child, int *exec_fd, mp_shim_error *err) {
+  int report[2];
+  if (mp_shim_pipe(report, 0, err) < 0)
+    return -1;
+  pid_t shim = getpid();
+  pid_t pid = fork();
+  if (pid == 0)
+    child_run(spec, core, child, report[1], shim);
+  close(report[1]);
+  *exec_fd = report[0];
+  if (pid > 0)
+    return pid;
+  mp_shim_fail_errno(err, errno, "could not fork");
+  close(report[0]);
+  *exec_fd = -1;
+  return -1;
+}
+
+/* fds: of /dev/null, then both ends of the two outputs. */
+static int open_all(int fds[5], mp_shim_error *err) {
+  fds[0] = open("/dev/null", O_RDWR | O_CLOEXEC);
   if (fds[0] < 0)
-    return mp_shim_fail_errno(err, errno, "could not open `/dev/null`");
-  for (int i = 1; i < 7; i += 2)
-    if (pipe_for(fds + i, err) < 0)
-      return -1;
-  return 0;
+    return mp_shim_fail_errno(err, errno, "could not open /dev/null");
+  return mp_shim_pipe(fds + 1, 0, err) < 0 || mp_shim_pipe(fds + 3, 0, err) < 0 ? -1 : 0;
 }
 
 int mp_shim_service_start(mp_shim_service *service, const mp_shim_spec *spec,
                           const struct rlimit *core, mp_shim_error *err) {
-  int fds[7] = {-1, -1, -1, -1, -1, -1, -1};
+  int fds[5] = {-1, -1, -1, -1, -1};
   *service = MP_SHIM_SERVICE_NONE;
   if (open_all(fds, err) < 0) {
-    close_all(fds, 7);
+    close_all(fds, 5);
     return -1;
   }
   /* A service of another user opens /dev/stdout too, which asks for rights on the pipe. */
-  for (int i = 2; spec->has_user && i < 6; i += 2)
+  for (int i = 2; spec->has_user && i < 5; i += 2)
     if (fchown(fds[i], spec->uid, spec->gid) < 0)
       continue;
-  pid_t shim = getpid();
-  pid_t pid = fork();
-  if (pid == 0)
-    child_run(spec, core, (int[3]){fds[0], fds[2], fds[4]}, fds[6], shim);
+  const mp_shim_child child = {.stdio = {fds[0], fds[2], fds[4]}};
+  pid_t pid = mp_shim_child_start(spec, core, &child, &service->exec_fd, err);
   if (pid < 0) {
-    mp_shim_fail_errno(err, errno, "could not fork");
-    close_all(fds, 7);
+    close_all(fds, 5);
     return -1;
   }
   service->pid = pid;
@@ -165,11 +206,9 @@ int mp_shim_service_start(mp_shim_service *service, const mp_shim_spec *spec,
   service->start_time = mp_shim_proc_start_time(pid);
   service->output[0] = fds[1];
   service->output[1] = fds[3];
-  service->exec_fd = fds[5];
   close(fds[0]);
   close(fds[2]);
   close(fds[4]);
-  close(fds[6]);
   return 0;
 }
 
@@ -200,20 +239,24 @@ static int explain(const failure *what, const mp_shim_spec *spec, mp_shim_error 
   return mp_shim_fail_errno(err, what->number, "could not set up the process (%s)", what->step);
 }
 
-int mp_shim_service_executed(mp_shim_service *service, const mp_shim_spec *spec,
-                             mp_shim_error *err) {
+int mp_shim_child_executed(int *exec_fd, const mp_shim_spec *spec, mp_shim_error *err) {
   failure what;
-  if (service->exec_fd < 0)
+  if (*exec_fd < 0)
     return 1;
-  ssize_t got = read(service->exec_fd, &what, sizeof what);
+  ssize_t got = read(*exec_fd, &what, sizeof what);
   if (got < 0 && (errno == EAGAIN || errno == EINTR))
     return 0;
-  close(service->exec_fd);
-  service->exec_fd = -1;
+  close(*exec_fd);
+  *exec_fd = -1;
   if (got != sizeof what)
     return 1;
   what.step[sizeof what.step - 1] = '\0';
   return explain(&what, spec, err);
+}
+
+int mp_shim_service_executed(mp_shim_service *service, const mp_shim_spec *spec,
+                             mp_shim_error *err) {
+  return mp_shim_child_executed(&service->exec_fd, spec, err);
 }
 
 int mp_shim_service_signal(const mp_shim_service *service, int signal) {

@@ -23,6 +23,24 @@ typedef struct {
 int mp_shim_service_start(mp_shim_service *service, const mp_shim_spec *spec,
                           const struct rlimit *core, mp_shim_error *err);
 
+/* A child's standard streams, and how it differs from a service. */
+typedef struct {
+  int stdio[3];  /* borrowed */
+  bool terminal; /* they are one, which becomes its controlling terminal */
+  bool search;   /* a name without a slash is searched in the PATH of its environment */
+} mp_shim_child;
+
+/* Forks a process as the spec has it, in a session of its own, with no other fd and SIGKILL when
+ * the caller dies. *exec_fd is then for mp_shim_child_executed. Returns its pid, or -1. */
+pid_t mp_shim_child_start(const mp_shim_spec *spec, const struct rlimit *core,
+                          const mp_shim_child *child, int *exec_fd, mp_shim_error *err);
+
+/* As mp_shim_service_executed, for *exec_fd. */
+int mp_shim_child_executed(int *exec_fd, const mp_shim_spec *spec, mp_shim_error *err);
+
+/* A pipe whose ends are closed on exec, the one at `mine` (0 or 1) non-blocking. */
+int mp_shim_pipe(int ends[2], int mine, mp_shim_error *err);
+
 /* Asks exec_fd: 1 when the program runs, 0 when that is not known yet, -1 with *err when a step
  * before it failed, or the exec itself; the main process then ends by itself. Closes exec_fd unless
  * it returns 0. */

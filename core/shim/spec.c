@@ -109,6 +109,14 @@ static int set_env(mp_shim_spec *spec, const char *key, char *value, mp_shim_err
   return 0;
 }
 
+static int set_unset(mp_shim_spec *spec, const char *key, char *value, mp_shim_error *err) {
+  if (*value == '\0' || strchr(value, '='))
+    return bad(err, key, value, "a variable's name");
+  spec->envp[spec->envc++] = value;
+  spec->unsets = true;
+  return 0;
+}
+
 static int set_cwd(mp_shim_spec *spec, const char *key, char *value, mp_shim_error *err) {
   spec->cwd = value;
   return *value == '/' ? 0 : bad(err, key, value, "an absolute path");
@@ -175,6 +183,7 @@ static const struct field {
     {"exe", set_exe, false},
     {"arg", set_arg, true},
     {"env", set_env, true},
+    {"unset", set_unset, true},
     {"cwd", set_cwd, false},
     {"uid", set_uid, false},
     {"gid", set_gid, false},
@@ -240,6 +249,16 @@ static int parse_record(mp_shim_spec *spec, char *record, size_t number, uint64_
   return field->set(spec, field->key, equals + 1, err);
 }
 
+/* Only of a service: `exec` searches PATH, and begins with the service's environment. */
+static int check_service(const mp_shim_spec *spec, mp_shim_error *err) {
+  if (strchr(spec->exe, '/') == NULL)
+    return mp_shim_fail(err, "invalid", "`%.200s` is not a path: the shim does not search PATH",
+                        spec->exe);
+  if (spec->unsets)
+    return mp_shim_fail(err, "invalid", "`unset` is for `exec` alone");
+  return 0;
+}
+
 static int check_whole(mp_shim_spec *spec, uint64_t seen, mp_shim_error *err) {
   if (!was_given(seen, "end"))
     return mp_shim_fail(err, "invalid", "the spec is cut short: its last record is not `end=1`");
@@ -247,9 +266,6 @@ static int check_whole(mp_shim_spec *spec, uint64_t seen, mp_shim_error *err) {
     return mp_shim_fail(err, "invalid", "the spec has no `arg`: there is nothing to run");
   if (spec->exe == NULL)
     spec->exe = spec->argv[0];
-  if (strchr(spec->exe, '/') == NULL)
-    return mp_shim_fail(err, "invalid", "`%.200s` is not a path: the shim does not search PATH",
-                        spec->exe);
   if (was_given(seen, "uid") != was_given(seen, "gid"))
     return mp_shim_fail(err, "invalid", "`uid` and `gid` go together");
   if (was_given(seen, "group") && !was_given(seen, "uid"))
@@ -285,7 +301,7 @@ static void set_defaults(mp_shim_spec *spec) {
   spec->umask = 022;
 }
 
-static int parse_records(mp_shim_spec *spec, mp_shim_error *err) {
+static int parse_records(mp_shim_spec *spec, uint64_t *given, mp_shim_error *err) {
   size_t records = count_records(spec->bytes, spec->len);
   if (spec->len == 0 || spec->bytes[spec->len - 1] != '\0')
     return mp_shim_fail(err, "invalid", "the spec is cut short: it does not end with a NUL");
@@ -303,14 +319,86 @@ static int parse_records(mp_shim_spec *spec, mp_shim_error *err) {
       return -1;
     at = next;
   }
+  *given = seen;
   return check_whole(spec, seen, err);
 }
 
 int mp_shim_spec_parse(mp_shim_spec *spec, char *bytes, size_t len, mp_shim_error *err) {
+  uint64_t given;
   *spec = (mp_shim_spec){.bytes = bytes, .len = len};
   set_defaults(spec);
-  if (parse_records(spec, err) == 0)
+  if (parse_records(spec, &given, err) == 0 && check_service(spec, err) == 0)
     return 0;
+  mp_shim_spec_free(spec);
+  return -1;
+}
+
+/* Whether two entries of an environment are of one variable. */
+static bool same_name(const char *a, const char *b) {
+  size_t len = strcspn(a, "=");
+  return len == strcspn(b, "=") && strncmp(a, b, len) == 0;
+}
+
+static bool has_name(char *const *list, const char *entry) {
+  while (*list && !same_name(*list, entry))
+    list++;
+  return *list != NULL;
+}
+
+/* The environment of the service, but what `spec` sets or takes away, and then what it sets. */
+static int merge_environment(mp_shim_spec *spec, const mp_shim_spec *base, mp_shim_error *err) {
+  char **merged = calloc(base->envc + spec->envc + 1, sizeof *merged);
+  size_t count = 0;
+  if (merged == NULL)
+    return mp_shim_fail_errno(err, ENOMEM, "could not read the spec");
+  for (size_t i = 0; i < base->envc; i++)
+    if (!has_name(spec->envp, base->envp[i]))
+      merged[count++] = base->envp[i];
+  for (size_t i = 0; i < spec->envc; i++)
+    if (strchr(spec->envp[i], '='))
+      merged[count++] = spec->envp[i];
+  free(spec->envp);
+  spec->envp = merged;
+  spec->envc = count;
+  return 0;
+}
+
+static void take_from_service(mp_shim_spec *spec, const mp_shim_spec *base, uint64_t given) {
+  if (!spec->has_user) {
+    spec->has_user = base->has_user;
+    spec->uid = base->uid;
+    spec->gid = base->gid;
+    spec->group_count = base->group_count;
+    memcpy(spec->groups, base->groups, sizeof spec->groups);
+  }
+  if (!was_given(given, "cwd"))
+    spec->cwd = base->cwd;
+  if (!was_given(given, "umask"))
+    spec->umask = base->umask;
+  if (!was_given(given, "cgroup")) {
+    spec->cgroup_count = base->cgroup_count;
+    memcpy(spec->cgroups, base->cgroups, sizeof spec->cgroups);
+  }
+  if (!spec->has_nofile) {
+    spec->has_nofile = base->has_nofile;
+    spec->nofile = base->nofile;
+  }
+  if (!spec->has_oom_score_adj) {
+    spec->has_oom_score_adj = base->has_oom_score_adj;
+    spec->oom_score_adj = base->oom_score_adj;
+  }
+  spec->no_new_privs |= base->no_new_privs;
+}
+
+int mp_shim_spec_parse_exec(mp_shim_spec *spec, const mp_shim_spec *base, char *bytes, size_t len,
+                            mp_shim_error *err) {
+  uint64_t given;
+  *spec = (mp_shim_spec){.bytes = bytes, .len = len};
+  set_defaults(spec);
+  if (parse_records(spec, &given, err) == 0 && merge_environment(spec, base, err) == 0) {
+    take_from_service(spec, base, given);
+    return 0;
+  }
   mp_shim_spec_free(spec);
   return -1;
 }

@@ -34,7 +34,8 @@ typedef struct {
   char **argv;      /* owned array, NULL-terminated, at least one entry */
   char **envp;      /* owned array, NULL-terminated: the whole environment */
   size_t argc;
-  size_t envc;
+  size_t envc; /* with an `unset`, which is an entry without a value */
+  bool unsets;
 
   const char *cwd; /* absolute; "/" when not given */
   const char *cgroups[MP_SHIM_CGROUPS_MAX];
@@ -75,6 +76,12 @@ int mp_shim_spec_read(int fd, char **bytes, size_t *len, mp_shim_error *err);
 /* Parses; takes over `bytes` (from malloc) whether it succeeds or not. On failure *spec is empty.
  * Errors name the record's key, never what an `env` record holds. */
 int mp_shim_spec_parse(mp_shim_spec *spec, char *bytes, size_t len, mp_shim_error *err);
+
+/* Parses what `exec` is to run beside the service `base`: the same records. What is not given is
+ * the service's: user, directory, limits, cgroups; `env` is on top of its environment, and
+ * `unset=NAME` takes away from that. arg[0] may be a name. *spec borrows from `base`. */
+int mp_shim_spec_parse_exec(mp_shim_spec *spec, const mp_shim_spec *base, char *bytes, size_t len,
+                            mp_shim_error *err);
 
 /* Wipes and releases. Accepts an empty spec. */
 void mp_shim_spec_free(mp_shim_spec *spec);

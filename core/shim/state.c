@@ -82,6 +82,13 @@ static void put_log(mp_shim_json *json, const mp_shim_state *state) {
   mp_shim_json_close(json);
 }
 
+static void put_copy(mp_shim_json *json, const mp_shim_state *state) {
+  mp_shim_json_open(json, "copy");
+  mp_shim_json_int(json, "dropped_bytes", (int64_t)state->copy_dropped_bytes);
+  mp_shim_json_int(json, "dropped_lines", (int64_t)state->copy_dropped_lines);
+  mp_shim_json_close(json);
+}
+
 size_t mp_shim_state_format(const mp_shim_state *state, char out[MP_SHIM_STATE_MAX]) {
   mp_shim_json json;
   mp_shim_json_init(&json, out, MP_SHIM_STATE_MAX);
@@ -107,6 +114,8 @@ size_t mp_shim_state_format(const mp_shim_state *state, char out[MP_SHIM_STATE_M
   else
     mp_shim_json_null(&json, "error");
   put_log(&json, state);
+  if (state->has_copy)
+    put_copy(&json, state);
   mp_shim_json_close(&json);
   return json.len;
 }

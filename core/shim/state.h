@@ -50,6 +50,9 @@ typedef struct {
   mp_shim_error error; /* why the last start failed */
   uint64_t log_dropped_bytes;
   uint64_t log_dropped_lines;
+  bool has_copy; /* of the output, for the host */
+  uint64_t copy_dropped_bytes;
+  uint64_t copy_dropped_lines;
 } mp_shim_state;
 
 enum { MP_SHIM_STATE_MAX = 6144 };

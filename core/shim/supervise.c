@@ -26,6 +26,9 @@ enum {
 void mp_shim_refresh(mp_shim_supervisor *sup) {
   sup->state.log_dropped_bytes = sup->log.dropped_bytes;
   sup->state.log_dropped_lines = sup->log.dropped_lines;
+  sup->state.has_copy = sup->copy.source.fd >= 0;
+  sup->state.copy_dropped_bytes = sup->copy.dropped_bytes;
+  sup->state.copy_dropped_lines = sup->copy.dropped_lines;
 }
 
 /* Where the directory was removed there is no record to keep, and nothing to wait for. */
@@ -100,6 +103,8 @@ static void reap(mp_shim_supervisor *sup) {
   struct rusage usage;
   pid_t pid;
   while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0) {
+    if (mp_shim_sessions_reaped(&sup->sessions, pid, status))
+      continue;
     if (usage.ru_maxrss > sup->peak_rss_kib)
       sup->peak_rss_kib = usage.ru_maxrss;
     if (pid == sup->service.pid && sup->phase == MP_SHIM_UP)
@@ -209,11 +214,22 @@ static int open_control(mp_shim_supervisor *sup, mp_shim_error *err) {
   sup->control.loop = &sup->loop;
   sup->control.greeting = MP_SHIM_GREETING;
   sup->control.on_line = mp_shim_on_request;
+  sup->control.on_gone = mp_shim_session_gone;
+  sup->control.on_drained = mp_shim_session_drained;
   sup->control.owner = sup;
   if (sup->options.socket_path)
     return mp_shim_control_listen(&sup->control, sup->options.socket_path, err);
   if (sup->options.socket_fd >= 0)
     return mp_shim_control_adopt(&sup->control, sup->options.socket_fd, err);
+  sup->control.listener.fd = -1;
+  if (sup->options.agent) {
+    sup->channels.control = &sup->control;
+    sup->channels.output = &sup->copy;
+    sup->copy.loop = &sup->loop;
+    sup->log.copy = &sup->copy;
+    sup->ready_told = true; /* nobody waits, and the policy applies from the first start on */
+    mp_shim_channels_open(&sup->channels);
+  }
   return 0;
 }
 
@@ -226,6 +242,10 @@ static int set_up(mp_shim_supervisor *sup, mp_shim_error *err) {
     return -1;
   init_timers(sup);
   mp_shim_life_init(sup);
+  sup->sessions.loop = &sup->loop;
+  sup->sessions.service = sup->spec;
+  sup->sessions.core = &sup->core;
+  mp_shim_sessions_init(&sup->sessions);
   if (check_cgroups(sup->spec, err) < 0 || open_logs(sup, err) < 0 || open_control(sup, err) < 0)
     return -1;
   return 0;
@@ -233,6 +253,9 @@ static int set_up(mp_shim_supervisor *sup, mp_shim_error *err) {
 
 static void tear_down(mp_shim_supervisor *sup) {
   let_go_of_directory(sup);
+  mp_shim_output_flush(&sup->copy);
+  mp_shim_output_close(&sup->copy);
+  mp_shim_channels_close(&sup->channels);
   mp_shim_control_close(&sup->control);
   mp_shim_log_close(&sup->log);
   mp_shim_log_close(&sup->notes);
@@ -249,6 +272,7 @@ int mp_shim_supervise(const mp_shim_supervise_options *options) {
   sup->spec = options->spec;
   sup->loop.epoll = -1;
   sup->signals.fd = sup->control.listener.fd = sup->log.fd = sup->notes.fd = -1;
+  sup->copy.source.fd = sup->channels.uevents.fd = -1;
   sup->service = MP_SHIM_SERVICE_NONE;
   if (set_up(sup, &err) < 0) {
     options->on_ready(options->context, 0, &err);

@@ -2,11 +2,14 @@
 #ifndef MP_SHIM_SUPERVISE_H
 #define MP_SHIM_SUPERVISE_H
 
+#include "channels.h"
 #include "control.h"
 #include "log.h"
 #include "loop.h"
+#include "output.h"
 #include "policy.h"
 #include "service.h"
+#include "session.h"
 #include "spec.h"
 #include "state.h"
 
@@ -17,6 +20,7 @@ typedef struct {
   int socket_fd;           /* -1: none */
   int lock_fd;             /* holds the directory's lock; closed when the shim is done with it */
   bool stay;
+  bool agent; /* in a guest: neither socket, but the channels to the host */
   /* Called exactly once, when the first start succeeded (pid) or failed (pid 0, *err). */
   void (*on_ready)(void *context, pid_t pid, const mp_shim_error *err);
   void *context;
@@ -55,6 +59,9 @@ typedef struct {
   mp_shim_log notes; /* the shim's own */
   mp_shim_stream streams[2];
   mp_shim_service service;
+  mp_shim_sessions sessions;
+  mp_shim_channels channels; /* of an agent, with the copy of the output */
+  mp_shim_output copy;
   mp_shim_source output[2];
   mp_shim_source exec;
   mp_shim_source signals;

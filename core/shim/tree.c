@@ -4,14 +4,45 @@
 #include "proc.h"
 
 #include <signal.h>
+#include <stdbool.h>
 #include <unistd.h>
 
 enum { CHILDREN_MAX = 512 };
 
+static pid_t exempt[MP_SHIM_EXEMPT_MAX];
+
+static void replace(pid_t from, pid_t to) {
+  for (size_t i = 0; i < MP_SHIM_EXEMPT_MAX; i++) {
+    if (exempt[i] == from) {
+      exempt[i] = to;
+      return;
+    }
+  }
+}
+
+void mp_shim_tree_exempt(pid_t pid) {
+  replace(0, pid);
+}
+
+void mp_shim_tree_forget(pid_t pid) {
+  replace(pid, 0);
+}
+
+static bool is_exempt(pid_t pid) {
+  for (size_t i = 0; i < MP_SHIM_EXEMPT_MAX; i++)
+    if (exempt[i] == pid)
+      return true;
+  return false;
+}
+
 /* As init of a guest the shim inherits every orphan of the machine: there only the cgroup tells
  * which are the service's. */
 static size_t own_children(pid_t pids[CHILDREN_MAX]) {
-  return getpid() == 1 ? 0 : mp_shim_children(pids, CHILDREN_MAX);
+  size_t found = getpid() == 1 ? 0 : mp_shim_children(pids, CHILDREN_MAX), count = 0;
+  for (size_t i = 0; i < found; i++)
+    if (!is_exempt(pids[i]))
+      pids[count++] = pids[i];
+  return count;
 }
 
 /* Who is in several cgroups, or in one and a child, is one process: the largest number tells best.

@@ -7,6 +7,13 @@
 #include "spec.h"
 
 #include <stddef.h>
+#include <sys/types.h>
+
+/* Children that are none of the service's: what `exec` runs, until it has ended. At most
+ * MP_SHIM_EXEMPT_MAX; more are taken for the service's. */
+enum { MP_SHIM_EXEMPT_MAX = 32 };
+void mp_shim_tree_exempt(pid_t pid);
+void mp_shim_tree_forget(pid_t pid);
 
 /* How many processes there are, at least; 0 only when there are none. Zombies do not count as long
  * as the caller reaped. */

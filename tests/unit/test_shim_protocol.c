@@ -37,7 +37,7 @@ static void what_is_not_a_request_is_refused(void **state) {
   } cases[] = {
       {"", "unknown-request"},         {"   ", "unknown-request"},
       {"STATUS", "unknown-request"},   {"statusx", "unknown-request"},
-      {"exec ls", "unknown-request"},  {"status now", "invalid"},
+      {"execute ls", "unknown-request"},  {"status now", "invalid"},
       {"signal", "invalid"},           {"signal NOPE", "invalid"},
       {"signal TERM HUP", "invalid"},  {"stop grace_ms=", "invalid"},
       {"stop grace_ms=-1", "invalid"}, {"stop grace_ms=1s", "invalid"},
