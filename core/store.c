@@ -9,7 +9,23 @@
 
 #define BUSY_DEFAULT_MS 10000
 
-typedef enum { JOB_OPEN, JOB_RUN, JOB_BEGIN, JOB_COMMIT, JOB_ROLLBACK, JOB_CLOSE } job_kind;
+typedef enum {
+  JOB_OPEN,
+  JOB_RUN,
+  JOB_BATCH,
+  JOB_BEGIN,
+  JOB_COMMIT,
+  JOB_ROLLBACK,
+  JOB_CLOSE
+} job_kind;
+
+typedef struct {
+  char *sql;
+  mp_store_value *params;
+  size_t param_count;
+  mp_buf param_bytes;
+  store_rows rows;
+} statement;
 
 typedef struct job {
   mp_op op;
@@ -23,15 +39,13 @@ typedef struct job {
   union {
     mp_store_open_cb open;
     mp_store_cb run;
+    mp_store_batch_cb batch;
     mp_store_begin_cb begin;
     mp_store_done_cb done;
   } cb;
   void *data;
-  char *sql;
-  mp_store_value *params;
-  size_t param_count;
-  mp_buf param_bytes;
-  store_rows rows;
+  size_t count;
+  statement statements[]; /* one for a run, any number for a batch, else none */
 } job;
 
 typedef struct {
@@ -110,22 +124,52 @@ static void begin(mp_store *store, job *item) {
   uv_mutex_unlock(&store->mutex);
 }
 
+static void give_up(store_db *db) {
+  mp_auto_error mp_error ignored = MP_ERROR_INIT;
+  if (store_db_in_tx(db))
+    store_db_exec(db, "ROLLBACK", &ignored);
+}
+
+static int commit(store_db *db, mp_error *err) {
+  if (!store_db_in_tx(db))
+    return mp_error_set(err, "store", "aborted", "an earlier error rolled the transaction back");
+  if (store_db_exec(db, "COMMIT", err) == 0)
+    return 0;
+  give_up(db);
+  return -1;
+}
+
 static void end(mp_store *store, job *item) {
-  if (item->kind == JOB_ROLLBACK) {
-    if (store_db_in_tx(&store->db))
-      item->failed = store_db_exec(&store->db, "ROLLBACK", &item->error) < 0;
-  } else if (!store_db_in_tx(&store->db)) {
-    mp_error_set(&item->error, "store", "aborted", "an earlier error rolled the transaction back");
-    item->failed = true;
-  } else if (store_db_exec(&store->db, "COMMIT", &item->error) < 0) {
-    item->failed = true;
-    mp_auto_error mp_error ignored = MP_ERROR_INIT;
-    if (store_db_in_tx(&store->db))
-      store_db_exec(&store->db, "ROLLBACK", &ignored);
-  }
+  if (item->kind == JOB_COMMIT)
+    item->failed = commit(&store->db, &item->error) < 0;
+  else if (store_db_in_tx(&store->db))
+    item->failed = store_db_exec(&store->db, "ROLLBACK", &item->error) < 0;
   uv_mutex_lock(&store->mutex);
   store->owner = NULL;
   uv_mutex_unlock(&store->mutex);
+}
+
+static int run(store_db *db, statement *one, bool in_tx, mp_error *err) {
+  return store_db_run(db, one->sql, one->params, one->param_count, in_tx, &one->rows, err);
+}
+
+static bool only_reads(store_db *db, const job *item) {
+  for (size_t i = 0; i < item->count; i++)
+    if (!store_db_only_reads(db, item->statements[i].sql))
+      return false;
+  return true;
+}
+
+static int run_batch(store_db *db, job *item) {
+  if (store_db_exec(db, only_reads(db, item) ? "BEGIN" : "BEGIN IMMEDIATE", &item->error) < 0)
+    return -1;
+  for (size_t i = 0; i < item->count; i++) {
+    if (run(db, &item->statements[i], true, &item->error) < 0) {
+      give_up(db);
+      return -1;
+    }
+  }
+  return commit(db, &item->error);
 }
 
 static void perform(mp_store *store, job *item) {
@@ -136,8 +180,10 @@ static void perform(mp_store *store, job *item) {
                                  &item->error) < 0;
     break;
   case JOB_RUN:
-    item->failed = store_db_run(db, item->sql, item->params, item->param_count, item->tx != NULL,
-                                &item->rows, &item->error) < 0;
+    item->failed = run(db, item->statements, item->tx != NULL, &item->error) < 0;
+    break;
+  case JOB_BATCH:
+    item->failed = run_batch(db, item) < 0;
     break;
   case JOB_BEGIN:
     begin(store, item);
@@ -191,10 +237,13 @@ static void store_main(void *data) {
 
 static void free_job(job *item) {
   mp_error_reset(&item->error);
-  store_rows_free(&item->rows);
-  mp_buf_free(&item->param_bytes);
-  free(item->params);
-  free(item->sql);
+  for (size_t i = 0; i < item->count; i++) {
+    statement *one = &item->statements[i];
+    store_rows_free(&one->rows);
+    mp_buf_free(&one->param_bytes);
+    free(one->params);
+    free(one->sql);
+  }
   free(item);
 }
 
@@ -219,8 +268,9 @@ static void cancel(mp_op *op) {
   uv_mutex_unlock(&store->mutex);
 }
 
-static job *new_job(mp_store *store, job_kind kind, mp_store_tx *tx, void *data) {
-  job *item = mp_alloc(sizeof *item);
+static job *new_job(mp_store *store, job_kind kind, mp_store_tx *tx, size_t count, void *data) {
+  job *item = mp_alloc(sizeof *item + count * sizeof *item->statements);
+  item->count = count;
   item->op.cancel = cancel;
   item->store = store;
   item->kind = kind;
@@ -260,6 +310,16 @@ static void deliver_begin(job *item) {
   item->cb.begin(item->data, item->tx, item->failed ? &item->error : NULL);
 }
 
+static void deliver_batch(job *item) {
+  mp_auto_free mp_store_result *results = NULL;
+  if (!item->failed) {
+    results = mp_calloc(item->count, sizeof *results);
+    for (size_t i = 0; i < item->count; i++)
+      results[i] = item->statements[i].rows.result;
+  }
+  item->cb.batch(item->data, results, item->failed ? &item->error : NULL);
+}
+
 static void deliver(job *item) {
   mp_error *err = item->failed ? &item->error : NULL;
   switch (item->kind) {
@@ -267,7 +327,10 @@ static void deliver(job *item) {
     item->cb.open(item->data, item->store, NULL);
     break;
   case JOB_RUN:
-    item->cb.run(item->data, err ? NULL : &item->rows.result, err);
+    item->cb.run(item->data, err ? NULL : &item->statements->rows.result, err);
+    break;
+  case JOB_BATCH:
+    deliver_batch(item);
     break;
   case JOB_BEGIN:
     deliver_begin(item);
@@ -403,35 +466,46 @@ mp_op *mp_store_open(mp_loop *loop, const mp_store_options *options, mp_store_op
     uv_close((uv_handle_t *)&store->async, abandon);
     return NULL;
   }
-  job *item = new_job(store, JOB_OPEN, NULL, data);
+  job *item = new_job(store, JOB_OPEN, NULL, 0, data);
   item->cb.open = cb;
   submit(item);
   return &item->op;
 }
 
-static void copy_params(job *item, const mp_store_value *params, size_t count) {
-  size_t bytes = 0;
+static void copy_statement(statement *one, const mp_store_statement *given) {
+  size_t bytes = 0, count = given->param_count;
+  const mp_store_value *params = given->params;
   for (size_t i = 0; i < count; i++)
     if (params[i].type == MP_STORE_TEXT || params[i].type == MP_STORE_BLOB)
       bytes += params[i].len;
-  mp_buf_reserve(&item->param_bytes, bytes);
-  item->params = mp_calloc(count, sizeof *item->params);
-  item->param_count = count;
+  one->sql = mp_strdup(given->sql);
+  mp_buf_reserve(&one->param_bytes, bytes);
+  one->params = mp_calloc(count, sizeof *one->params);
+  one->param_count = count;
   for (size_t i = 0; i < count; i++) {
-    item->params[i] = params[i];
+    one->params[i] = params[i];
     if (params[i].type != MP_STORE_TEXT && params[i].type != MP_STORE_BLOB)
       continue;
-    item->params[i].bytes = item->param_bytes.data + item->param_bytes.len;
-    mp_buf_append(&item->param_bytes, params[i].bytes, params[i].len);
+    one->params[i].bytes = one->param_bytes.data + one->param_bytes.len;
+    mp_buf_append(&one->param_bytes, params[i].bytes, params[i].len);
   }
 }
 
 mp_op *mp_store_run(mp_store *store, mp_store_tx *tx, const char *sql, const mp_store_value *params,
                     size_t param_count, mp_store_cb cb, void *data) {
-  job *item = new_job(store, JOB_RUN, tx, data);
+  job *item = new_job(store, JOB_RUN, tx, 1, data);
   item->cb.run = cb;
-  item->sql = mp_strdup(sql);
-  copy_params(item, params, param_count);
+  copy_statement(item->statements, &(mp_store_statement){sql, params, param_count});
+  submit(item);
+  return &item->op;
+}
+
+mp_op *mp_store_batch(mp_store *store, const mp_store_statement *statements, size_t count,
+                      mp_store_batch_cb cb, void *data) {
+  job *item = new_job(store, JOB_BATCH, NULL, count, data);
+  item->cb.batch = cb;
+  for (size_t i = 0; i < count; i++)
+    copy_statement(&item->statements[i], &statements[i]);
   submit(item);
   return &item->op;
 }
@@ -439,14 +513,14 @@ mp_op *mp_store_run(mp_store *store, mp_store_tx *tx, const char *sql, const mp_
 mp_op *mp_store_begin(mp_store *store, mp_store_begin_cb cb, void *data) {
   mp_store_tx *tx = mp_alloc(sizeof *tx);
   tx->store = store;
-  job *item = new_job(store, JOB_BEGIN, tx, data);
+  job *item = new_job(store, JOB_BEGIN, tx, 0, data);
   item->cb.begin = cb;
   submit(item);
   return &item->op;
 }
 
 static mp_op *end_tx(mp_store_tx *tx, job_kind kind, mp_store_done_cb cb, void *data) {
-  job *item = new_job(tx->store, kind, tx, data);
+  job *item = new_job(tx->store, kind, tx, 0, data);
   item->cb.done = cb;
   submit(item);
   return &item->op;
@@ -461,7 +535,7 @@ mp_op *mp_store_rollback(mp_store_tx *tx, mp_store_done_cb cb, void *data) {
 }
 
 void mp_store_close(mp_store *store, mp_store_done_cb cb, void *data) {
-  job *item = new_job(store, JOB_CLOSE, NULL, data);
+  job *item = new_job(store, JOB_CLOSE, NULL, 0, data);
   item->cb.done = cb;
   submit(item);
   store->closing = true;

@@ -81,6 +81,15 @@ typedef void (*mp_store_open_cb)(void *data, mp_store *store, mp_error *err);
 /* `result` and what it points to are valid during the callback only; NULL on failure. */
 typedef void (*mp_store_cb)(void *data, const mp_store_result *result, mp_error *err);
 
+typedef struct {
+  const char *sql;
+  const mp_store_value *params;
+  size_t param_count;
+} mp_store_statement;
+
+/* `results`: one for each statement; as in mp_store_cb. */
+typedef void (*mp_store_batch_cb)(void *data, const mp_store_result *results, mp_error *err);
+
 /* `tx` is NULL on failure. */
 typedef void (*mp_store_begin_cb)(void *data, mp_store_tx *tx, mp_error *err);
 typedef void (*mp_store_done_cb)(void *data, mp_error *err);
@@ -95,6 +104,12 @@ mp_op *mp_store_open(mp_loop *loop, const mp_store_options *options, mp_store_op
  * SQLite may then roll back the whole ("aborted" from there on). */
 mp_op *mp_store_run(mp_store *store, mp_store_tx *tx, const char *sql, const mp_store_value *params,
                     size_t param_count, mp_store_cb cb, void *data);
+
+/* Runs statements in a transaction of their own, without coming back to the loop in between: all of
+ * what they do is kept, or nothing. What only reads sees one state of the database, and takes no
+ * write lock. Everything is copied. Cancelling undoes it all. */
+mp_op *mp_store_batch(mp_store *store, const mp_store_statement *statements, size_t count,
+                      mp_store_batch_cb cb, void *data);
 
 /* Begins a transaction. Once handed out it must be ended with exactly one of the two calls below. A
  * begin whose callback reports MP_CANCELLED has left none open. */

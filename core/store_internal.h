@@ -45,6 +45,9 @@ int store_db_open(store_db *db, const char *const *migrations, size_t count, mp_
 int store_db_run(store_db *db, const char *sql, const mp_store_value *params, size_t param_count,
                  bool in_tx, store_rows *rows, mp_error *err);
 
+/* True for a statement that leaves the database as it is; false also where it is wrong. */
+bool store_db_only_reads(store_db *db, const char *sql);
+
 /* Runs a statement that takes and gives nothing (BEGIN, COMMIT, ROLLBACK). */
 int store_db_exec(store_db *db, const char *sql, mp_error *err);
 

@@ -264,6 +264,12 @@ bool store_db_in_tx(const store_db *db) {
   return !sqlite3_get_autocommit(db->db);
 }
 
+bool store_db_only_reads(store_db *db, const char *sql) {
+  mp_auto_error mp_error ignored = MP_ERROR_INIT;
+  sqlite3_stmt *statement = prepare(db, sql, &ignored);
+  return statement && sqlite3_stmt_readonly(statement);
+}
+
 int store_db_exec(store_db *db, const char *sql, mp_error *err) {
   if (sqlite3_exec(db->db, sql, NULL, NULL, NULL) == SQLITE_OK)
     return 0;

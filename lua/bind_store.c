@@ -5,6 +5,7 @@
 #include "core/store.h"
 #include "errors.h"
 #include "gate.h"
+#include "store_values.h"
 #include "task.h"
 #include "task_internal.h"
 
@@ -142,170 +143,134 @@ static int store_gc(lua_State *L) {
   return 0;
 }
 
-/* Statements. The result is copied in the callback, since it lives no longer. */
-
-typedef enum { WANT_COUNTS, WANT_ROW, WANT_ROWS } wanted;
+/* Statements. */
 
 typedef struct {
   mp_wait wait;
-  wanted want;
-  size_t columns, rows;
-  char **names;           /* owned, with the strings */
-  mp_store_value *values; /* owned; text points into `bytes` */
-  char *bytes;
-  int64_t changes, last_id;
+  mp_store_answer answer;
 } run_wait;
 
 static void run_release(mp_wait *wait) {
-  run_wait *self = (run_wait *)wait;
-  for (size_t i = 0; self->names && i < self->columns; i++)
-    free(self->names[i]);
-  free(self->names);
-  free(self->values);
-  free(self->bytes);
-}
-
-static bool has_bytes(const mp_store_value *value) {
-  return value->type == MP_STORE_TEXT || value->type == MP_STORE_BLOB;
-}
-
-static void copy_values(run_wait *self, const mp_store_result *result) {
-  size_t count = result->rows * result->columns, total = 0;
-  for (size_t i = 0; i < count; i++)
-    total += has_bytes(&result->values[i]) ? result->values[i].len : 0;
-  self->values = mp_calloc(count, sizeof *self->values);
-  self->bytes = mp_alloc(total);
-  char *end = self->bytes;
-  for (size_t i = 0; i < count; i++) {
-    self->values[i] = result->values[i];
-    if (!has_bytes(&self->values[i]))
-      continue;
-    memcpy(end, self->values[i].bytes, self->values[i].len);
-    self->values[i].bytes = end;
-    end += self->values[i].len;
-  }
-}
-
-static void copy_result(run_wait *self, const mp_store_result *result) {
-  self->changes = result->changes;
-  self->last_id = result->last_id;
-  if (self->want == WANT_COUNTS)
-    return;
-  self->names = mp_calloc(result->columns, sizeof *self->names);
-  self->columns = result->columns;
-  for (size_t i = 0; i < result->columns; i++)
-    self->names[i] = mp_strdup(result->names[i]);
-  self->rows = result->rows;
-  copy_values(self, result);
+  mp_store_answer_free(&((run_wait *)wait)->answer);
 }
 
 static void run_done(void *data, const mp_store_result *result, mp_error *err) {
   run_wait *self = data;
   if (result)
-    copy_result(self, result);
+    mp_store_answer_take(&self->answer, result);
   else
     mp_error_move(&self->wait.error, err);
   mp_wait_done(&self->wait);
 }
 
-static void push_value(lua_State *L, const mp_store_value *value) {
-  switch (value->type) {
-  case MP_STORE_INTEGER:
-    lua_pushinteger(L, value->integer);
-    break;
-  case MP_STORE_REAL:
-    lua_pushnumber(L, value->real);
-    break;
-  case MP_STORE_TEXT:
-  case MP_STORE_BLOB:
-    lua_pushlstring(L, value->bytes, value->len);
-    break;
-  case MP_STORE_NULL:
-    lua_pushnil(L);
-    break;
-  }
-}
-
-static void push_row(lua_State *L, const run_wait *self, size_t row) {
-  lua_createtable(L, 0, (int)self->columns);
-  for (size_t i = 0; i < self->columns; i++) {
-    push_value(L, &self->values[row * self->columns + i]);
-    lua_setfield(L, -2, self->names[i]);
-  }
-}
-
 static int run_finish(lua_State *L, mp_wait *wait) {
-  run_wait *self = (run_wait *)wait;
-  if (self->want == WANT_ROW) {
-    if (self->rows == 0)
-      lua_pushnil(L);
-    else
-      push_row(L, self, 0);
-    return 1;
-  }
-  lua_createtable(L, (int)self->rows, 2);
-  for (size_t row = 0; row < self->rows; row++) {
-    push_row(L, self, row);
-    lua_rawseti(L, -2, (lua_Integer)row + 1);
-  }
-  if (self->want == WANT_COUNTS) {
-    lua_pushinteger(L, self->changes);
-    lua_setfield(L, -2, "changes");
-    lua_pushinteger(L, self->last_id);
-    lua_setfield(L, -2, "last_id");
-  }
+  mp_store_answer_push(L, &((run_wait *)wait)->answer);
   return 1;
 }
 
-static void read_param(lua_State *L, int index, mp_store_value *param) {
-  switch (lua_type(L, index)) {
-  case LUA_TNIL:
-    param->type = MP_STORE_NULL;
-    return;
-  case LUA_TBOOLEAN:
-    param->type = MP_STORE_INTEGER;
-    param->integer = lua_toboolean(L, index);
-    return;
-  case LUA_TNUMBER:
-    param->type = lua_isinteger(L, index) ? MP_STORE_INTEGER : MP_STORE_REAL;
-    if (param->type == MP_STORE_INTEGER)
-      param->integer = lua_tointeger(L, index);
-    else
-      param->real = lua_tonumber(L, index);
-    return;
-  case LUA_TSTRING:
-    param->type = MP_STORE_TEXT;
-    param->bytes = lua_tolstring(L, index, &param->len);
-    return;
-  default:
-    mp_bad_argument(L, "parameter %d of a statement is a %s", index - 2, luaL_typename(L, index));
-  }
-}
-
 /* stack: handle, sql, parameters */
-static int run(lua_State *L, mp_store *store, mp_store_tx *tx, wanted want) {
+static int run(lua_State *L, mp_store *store, mp_store_tx *tx, mp_store_wanted want) {
   const char *sql = luaL_checkstring(L, 2);
   int count = lua_gettop(L) - 2;
   mp_store_value *params = lua_newuserdatauv(L, (size_t)(count + 1) * sizeof *params, 0);
   for (int i = 0; i < count; i++)
-    read_param(L, i + 3, &params[i]);
+    mp_store_read_param(L, i + 3, i + 1, &params[i]);
   run_wait *self = mp_wait_new(L, sizeof *self, "store.run", run_finish);
   self->wait.release = run_release;
-  self->want = want;
+  self->answer.want = want;
   self->wait.op = mp_store_run(store, tx, sql, params, (size_t)count, run_done, self);
   return mp_wait_yield(L, &self->wait);
 }
 
 static int store_run(lua_State *L) {
-  return run(L, check_store(L, "store:run")->store, NULL, WANT_COUNTS);
+  return run(L, check_store(L, "store:run")->store, NULL, MP_STORE_WANT_COUNTS);
 }
 
 static int store_row(lua_State *L) {
-  return run(L, check_store(L, "store:row")->store, NULL, WANT_ROW);
+  return run(L, check_store(L, "store:row")->store, NULL, MP_STORE_WANT_ROW);
 }
 
 static int store_rows(lua_State *L) {
-  return run(L, check_store(L, "store:rows")->store, NULL, WANT_ROWS);
+  return run(L, check_store(L, "store:rows")->store, NULL, MP_STORE_WANT_ROWS);
+}
+
+/* Batches. */
+
+typedef struct {
+  mp_wait wait;
+  size_t count;
+  mp_store_answer *answers;
+} batch_wait;
+
+static void batch_release(mp_wait *wait) {
+  batch_wait *self = (batch_wait *)wait;
+  for (size_t i = 0; self->answers && i < self->count; i++)
+    mp_store_answer_free(&self->answers[i]);
+  free(self->answers);
+}
+
+static void batch_done(void *data, const mp_store_result *results, mp_error *err) {
+  batch_wait *self = data;
+  if (results == NULL)
+    mp_error_move(&self->wait.error, err);
+  for (size_t i = 0; results && i < self->count; i++)
+    mp_store_answer_take(&self->answers[i], &results[i]);
+  mp_wait_done(&self->wait);
+}
+
+static int batch_finish(lua_State *L, mp_wait *wait) {
+  const batch_wait *self = (const batch_wait *)wait;
+  lua_createtable(L, (int)self->count, 0);
+  for (size_t i = 0; i < self->count; i++) {
+    mp_store_answer_push(L, &self->answers[i]);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+  return 1;
+}
+
+/* Reads the statement on top of the stack, {sql, parameters..., n = how many in all}; the table
+ * keeps its strings. */
+static void read_statement(lua_State *L, mp_store_statement *statement) {
+  int table = lua_gettop(L);
+  if (!lua_istable(L, table) || lua_rawgeti(L, table, 1) != LUA_TSTRING)
+    mp_bad_argument(L, "a statement of a batch is a list of SQL and its parameters");
+  statement->sql = lua_tostring(L, -1);
+  lua_getfield(L, table, "n");
+  lua_Integer count = luaL_optinteger(L, -1, (lua_Integer)lua_rawlen(L, table));
+  if (count < 1 || count > 32767) /* what SQLite takes */
+    mp_bad_argument(L, "a statement of a batch has too many parameters");
+  mp_store_value *params = lua_newuserdatauv(L, (size_t)count * sizeof *params, 0);
+  for (lua_Integer i = 1; i < count; i++) {
+    lua_rawgeti(L, table, i + 1);
+    mp_store_read_param(L, -1, (int)i, &params[i - 1]);
+    lua_pop(L, 1);
+  }
+  statement->params = params;
+  statement->param_count = (size_t)count - 1;
+  lua_replace(L, table); /* the parameters stay on the stack in the table's place */
+  lua_settop(L, table);
+}
+
+/* store:statements(list): runs them in one transaction; a list of their rows */
+static int store_statements(lua_State *L) {
+  mp_store *store = check_store(L, "store:statements")->store;
+  luaL_checktype(L, 2, LUA_TTABLE);
+  lua_settop(L, 2);
+  size_t count = (size_t)luaL_len(L, 2);
+  mp_store_statement *statements = lua_newuserdatauv(L, (count + 1) * sizeof *statements, 0);
+  luaL_checkstack(L, (int)count + 8, "too many statements");
+  for (size_t i = 0; i < count; i++) {
+    lua_rawgeti(L, 2, (lua_Integer)i + 1);
+    read_statement(L, &statements[i]);
+  }
+  batch_wait *self = mp_wait_new(L, sizeof *self, "store.statements", batch_finish);
+  self->wait.release = batch_release;
+  self->count = count;
+  self->answers = mp_calloc(count, sizeof *self->answers);
+  for (size_t i = 0; i < count; i++)
+    self->answers[i].want = MP_STORE_WANT_ALL;
+  self->wait.op = mp_store_batch(store, statements, count, batch_done, self);
+  return mp_wait_yield(L, &self->wait);
 }
 
 /* Transactions. */
@@ -355,17 +320,17 @@ static int store_begin(lua_State *L) {
 
 static int tx_run(lua_State *L) {
   const tx_handle *self = check_tx(L);
-  return run(L, self->store, self->tx, WANT_COUNTS);
+  return run(L, self->store, self->tx, MP_STORE_WANT_COUNTS);
 }
 
 static int tx_row(lua_State *L) {
   const tx_handle *self = check_tx(L);
-  return run(L, self->store, self->tx, WANT_ROW);
+  return run(L, self->store, self->tx, MP_STORE_WANT_ROW);
 }
 
 static int tx_rows(lua_State *L) {
   const tx_handle *self = check_tx(L);
-  return run(L, self->store, self->tx, WANT_ROWS);
+  return run(L, self->store, self->tx, MP_STORE_WANT_ROWS);
 }
 
 /* A task that left the transaction open may be gone by now, so only the running one is touched. The
@@ -412,10 +377,15 @@ static void make_class(lua_State *L, const char *name, const luaL_Reg *methods) 
 }
 
 int luaopen_moonport_store(lua_State *L) {
-  static const luaL_Reg store_methods[] = {{"run", store_run},     {"row", store_row},
-                                           {"rows", store_rows},   {"begin", store_begin},
-                                           {"close", store_close}, {"__close", store_close},
-                                           {"__gc", store_gc},     {NULL, NULL}};
+  static const luaL_Reg store_methods[] = {{"run", store_run},
+                                           {"row", store_row},
+                                           {"rows", store_rows},
+                                           {"statements", store_statements},
+                                           {"begin", store_begin},
+                                           {"close", store_close},
+                                           {"__close", store_close},
+                                           {"__gc", store_gc},
+                                           {NULL, NULL}};
   static const luaL_Reg tx_methods[] = {
       {"run", tx_run},           {"row", tx_row},          {"rows", tx_rows}, {"commit", tx_commit},
       {"rollback", tx_rollback}, {"__close", tx_rollback}, {"__gc", tx_gc},   {NULL, NULL}};

@@ -154,6 +154,7 @@ local NO_DATABASE = {
   end,
   run = refuse_to_write,
   transaction = refuse_to_write,
+  batch = refuse_to_write,
   close = function() end,
 }
 

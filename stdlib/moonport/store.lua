@@ -16,7 +16,7 @@ local M = { open = core.open }
 -- @tparam table options `path`; `migrations` ({sql,...}: entry N brings a database of version N-1
 --   to N); `busy` (seconds to wait for another process's lock, default 10)
 -- @treturn store with `:run(sql, ...)` ({changes, last_id}), `:row(sql, ...)` (the first row or
---   nil), `:rows(sql, ...)`, `:transaction(fn)`, `:close()`
+--   nil), `:rows(sql, ...)`, `:transaction(fn)`, `:batch(fn)`, `:close()`
 -- @raise {kind="store"} with the code "corrupt", "newer", "busy", "sql", "unique", ...
 
 -- As `store:transaction`; documented there.
@@ -32,6 +32,42 @@ end
 -- so it may wait for nothing but this store.
 -- @function store:transaction
 -- @tparam function fn called with a transaction, which has `run`, `row` and `rows`
+-- @return what `fn` returns
+
+local Batch = {}
+Batch.__index = Batch
+
+local function note(batch, answer, ...)
+  batch.statements[#batch.statements + 1] = table.pack(...)
+  batch.answers[#batch.answers + 1] = answer
+  return answer
+end
+
+function Batch:run(...) return note(self, { changes = 0, last_id = 0 }, ...) end
+
+function Batch:rows(...) return note(self, {}, ...) end
+
+-- As `store:batch`; documented there.
+function core.methods.batch(self, fn)
+  local batch = setmetatable({ statements = {}, answers = {} }, Batch)
+  local returned = fn(batch)
+  for index, got in ipairs(self:statements(batch.statements)) do
+    local answer = batch.answers[index]
+    if answer.changes then
+      answer.changes, answer.last_id = got.changes, got.last_id
+    else
+      table.move(got, 1, #got, 1, answer)
+    end
+  end
+  return returned
+end
+
+--- Runs statements in a transaction, all of them at once: where none depends on what another
+-- answers, that is several times faster than one after another. All of what they do is kept, or
+-- nothing. What only reads sees one state of the database.
+-- @function store:batch
+-- @tparam function fn called with a batch, whose `run` and `rows` note a statement. What they
+-- return is filled in when the batch has run: `changes` and `last_id`, or the rows
 -- @return what `fn` returns
 
 return M

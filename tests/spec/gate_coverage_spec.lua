@@ -42,7 +42,7 @@ local READS = {
   ["moonport.core.websocket"] = "",
   ["moonport.core.yaml"] = "decode decode_all encode encode_all",
   -- Our own state may be read and noted in during a plan; opening its file is what asks.
-  ["moonport.store"] = "run row rows begin close transaction",
+  ["moonport.store"] = "run row rows begin close transaction statements batch",
   ["moonport.store.tx"] = "run row rows commit rollback",
   ["moonport.cgroup"] = "name wait paths usage processes",
   ["moonport.event"] = "set clear is_set wait",

@@ -48,6 +48,42 @@ describe("a store", function()
     assert.equal(1, db:row("SELECT count(*) AS n FROM t").n)
   end)
 
+  it("runs a batch in one transaction", function()
+    local added, rows
+    local answer = db:batch(function(batch)
+      added = batch:run("INSERT INTO t (a, b) VALUES (?, ?)", nil, "text\0with NUL")
+      batch:run("INSERT INTO t (a, b) VALUES (?, ?)", 2, nil)
+      rows = batch:rows "SELECT a, b FROM t ORDER BY id"
+      assert.same({}, rows)
+      return "what the function returns"
+    end)
+    assert.equal("what the function returns", answer)
+    assert.same({ changes = 1, last_id = 1 }, added)
+    assert.same({ { b = "text\0with NUL" }, { a = 2 } }, rows)
+  end)
+
+  it("keeps all of a batch or nothing", function()
+    local err = select(2, pcall(db.batch, db, function(batch)
+      batch:run "INSERT INTO t (id) VALUES (1)"
+      batch:run "INSERT INTO t (id) VALUES (1)"
+    end))
+    assert.is_true(errors.is(err, "store", "unique"))
+    local ok = pcall(db.batch, db, function(batch)
+      batch:run "INSERT INTO t (id) VALUES (1)"
+      error("no", 0)
+    end)
+    assert.is_false(ok)
+    assert.same({}, db:rows "SELECT * FROM t")
+    db:batch(function() end)
+  end)
+
+  it("refuses a statement of a batch that is none", function()
+    for _, wrong in ipairs { { 1 }, { { 1 } }, { {} }, { { "SELECT ?", {} } }, { { "", n = 0 } } } do
+      local err = select(2, pcall(db.statements, db, wrong))
+      assert.is_true(errors.is(err, "argument"), tostring(err))
+    end
+  end)
+
   it("rolls back when the task is cancelled", function()
     local inside = task.event()
     local handle = task.contained(function()

@@ -398,6 +398,51 @@ static void a_second_store_of_a_process_does_not_unlock_the_first(void **state) 
   mp_loop_close(&other.loop);
 }
 
+static void ran_batch(void *data, const mp_store_result *results, mp_error *err) {
+  for (size_t i = 0; err ? i < 1 : i < 2; i++)
+    ran(data, err ? NULL : &results[i], err);
+}
+
+static const char *run_both(fixture *f, const char *one, const char *two) {
+  const mp_store_statement statements[] = {{one, NULL, 0}, {two, NULL, 0}};
+  mp_buf_clear(&f->log);
+  mp_store_batch(f->store, statements, 2, ran_batch, f);
+  mp_loop_run(&f->loop);
+  return f->log.data;
+}
+
+static void a_batch_is_kept_whole_or_not_at_all(void **state) {
+  fixture *f = *state;
+  open_with(f, 2, 0);
+  assert_string_equal(
+      run_both(f, "INSERT INTO item(name) VALUES('a')", "SELECT count(*) FROM item"),
+      "1 changed;1;");
+  assert_string_equal(run_both(f, "INSERT INTO item(name) VALUES('b')", "no SQL"), "!sql;");
+  assert_string_equal(run_both(f, "INSERT INTO item(name) VALUES('b')", "COMMIT"), "!aborted;");
+  assert_string_equal(run_now(f, "SELECT name FROM item WHERE name != 'b'"), "'a';");
+  close_now(f);
+}
+
+static void a_batch_that_only_reads_waits_for_no_writer(void **state) {
+  fixture *f = *state;
+  fixture other = {.loop = {{0}}};
+  mp_store_tx *tx = NULL;
+  open_with(f, 2, 0);
+  mp_store_begin(f->store, begun_hold, &tx);
+  mp_loop_run(&f->loop);
+  assert_int_equal(mp_loop_init(&other.loop, &other.error), 0);
+  other.path = f->path;
+  open_with(&other, 2, 10);
+  assert_string_equal(run_both(&other, "SELECT 1", "SELECT 2"), "1;2;");
+  assert_string_equal(run_both(&other, "SELECT 1", "DELETE FROM item"), "!busy;");
+  mp_store_rollback(tx, NULL, NULL);
+  mp_loop_run(&f->loop);
+  close_now(&other);
+  mp_loop_close(&other.loop);
+  mp_error_reset(&other.error);
+  mp_buf_free(&other.log);
+}
+
 #define STORE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void) {
@@ -419,6 +464,8 @@ int main(void) {
       STORE_TEST(close_runs_what_was_queued_and_refuses_the_rest),
       STORE_TEST(another_process_holding_the_lock_is_told_after_the_timeout),
       STORE_TEST(a_second_store_of_a_process_does_not_unlock_the_first),
+      STORE_TEST(a_batch_is_kept_whole_or_not_at_all),
+      STORE_TEST(a_batch_that_only_reads_waits_for_no_writer),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -53,7 +53,7 @@ local function write_end(journal, db, step, fields)
   )
 end
 
---- Commits the results that wait for it, as part of a transaction.
+--- Commits the results that wait for it, as part of a transaction or batch.
 -- @tparam tx tx
 function Journal:settle(tx)
   for _, entry in ipairs(self.finished) do
@@ -66,7 +66,7 @@ end
 -- @treturn table list of {step, seq, scope, state, intent, result, error, started, ended}
 function Journal:entries()
   if #self.finished > 0 then
-    self.state.db:transaction(function(tx)
+    self.state.db:batch(function(tx)
       self:settle(tx)
     end)
   end
@@ -96,7 +96,7 @@ end
 -- @tparam ?table resources list of {kind, identity}
 function Journal:begin(step, seq, intent, resources)
   local deployment = self.deployment
-  self.state.db:transaction(function(tx)
+  record.write(self.state, deployment, false, function(tx)
     self:settle(tx)
     tx:run(
       [[INSERT INTO journal (deployment, revision, seq, step, scope, state, intent, started)
@@ -117,7 +117,6 @@ function Journal:begin(step, seq, intent, resources)
     self.state:update_deployment(deployment.id, { step = step.name }, tx)
   end)
   deployment.step = step.name
-  record.write(self.state, deployment, false)
   failpoint.hit("journal.after_intent", step.name)
 end
 
@@ -135,7 +134,7 @@ end
 function Journal:undone(step)
   failpoint.hit("journal.before_undone", step)
   local id, revision = self.deployment.id, self.revision
-  self.state.db:transaction(function(tx)
+  self.state.db:batch(function(tx)
     tx:run(
       [[UPDATE journal SET state = 'undone', error = NULL, ended = ?
         WHERE deployment = ? AND revision = ? AND step = ?]],

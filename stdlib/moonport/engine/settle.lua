@@ -86,7 +86,7 @@ function M.retire(env, deployment)
   local state = env.state
   local keep = belongs_to_deployment(deployment)
   local report = undo_revisions(env, deployment, keep, deployment.revision)
-  state.db:transaction(function(tx)
+  state.db:batch(function(tx)
     if deployment.revision then
       journal.hand_over(tx, deployment)
     end

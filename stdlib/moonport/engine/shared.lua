@@ -25,25 +25,27 @@ function M.use(ctx, step, kind, identity, functions)
   local held <close> = lock(state) -- luacheck: ignore held
   local known = state.db:row("SELECT * FROM shared WHERE kind = ? AND identity = ?", kind, key)
   local there = functions.exists()
-  if not known then
-    -- Written before making: after a crash in between, it counts as ours and goes with us.
-    state.db:run(
-      "INSERT INTO shared (kind, identity, made, created) VALUES (?, ?, ?, ?)",
+  state.db:batch(function(tx)
+    if not known then
+      -- Written before making: after a crash in between, it counts as ours and goes with us.
+      tx:run(
+        "INSERT INTO shared (kind, identity, made, created) VALUES (?, ?, ?, ?)",
+        kind,
+        key,
+        there and 0 or 1,
+        clock.now()
+      )
+    end
+    tx:run(
+      [[INSERT OR IGNORE INTO shared_users (kind, identity, deployment, revision, step)
+        VALUES (?, ?, ?, ?, ?)]],
       kind,
       key,
-      there and 0 or 1,
-      clock.now()
+      ctx.id,
+      ctx.revision,
+      step
     )
-  end
-  state.db:run(
-    [[INSERT OR IGNORE INTO shared_users (kind, identity, deployment, revision, step)
-      VALUES (?, ?, ?, ?, ?)]],
-    kind,
-    key,
-    ctx.id,
-    ctx.revision,
-    step
-  )
+  end)
   if not there then
     functions.make()
   end

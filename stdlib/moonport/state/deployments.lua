@@ -106,7 +106,7 @@ local SETTABLE = { "target", "phase", "want", "revision", "pending", "step", "bo
 --- Changes fields of a deployment. `false` sets a field to nothing.
 -- @tparam string id
 -- @tparam table changes
--- @tparam ?tx tx a transaction that this is part of
+-- @tparam ?tx tx a transaction or batch that this is part of
 function methods:update_deployment(id, changes, tx)
   local sets, values = { "updated = ?" }, { now() }
   for _, column in ipairs(SETTABLE) do
@@ -148,9 +148,10 @@ end
 -- @tparam table fields digest, recipe, files, manifest, origins, inputs, note
 -- @treturn integer its number
 function methods:add_revision(id, fields)
-  return self.db:transaction(function(tx)
-    local last = tx:row("SELECT MAX(number) AS number FROM revisions WHERE deployment = ?", id)
-    local number = (last and last.number or 0) + 1
+  -- The deployment's lock is held, so nobody adds another meanwhile.
+  local last = self.db:row("SELECT MAX(number) AS number FROM revisions WHERE deployment = ?", id)
+  local number = (last and last.number or 0) + 1
+  self.db:batch(function(tx)
     tx:run(
       [[INSERT INTO revisions (deployment, number, state, digest, recipe, files, manifest, origins,
           inputs, note, created) VALUES (?, ?, 'applying', ?, ?, ?, ?, ?, ?, ?, ?)]],
@@ -167,8 +168,8 @@ function methods:add_revision(id, fields)
     )
     local changes = { phase = "applying", pending = number, step = false, boot_id = self.boot_id }
     self:update_deployment(id, changes, tx)
-    return number
   end)
+  return number
 end
 
 local EVENTS_KEPT = 500 -- of each name
@@ -202,10 +203,10 @@ end
 
 --- The switch: the pending revision serves from here on, the one before is retired.
 -- @tparam table deployment row; updated in place
--- @tparam ?function also function(tx): what belongs to the same transaction
+-- @tparam ?function also function(tx): what belongs to the same transaction, a batch
 function methods:activate(deployment, also)
   local old, new = deployment.revision, deployment.pending
-  self.db:transaction(function(tx)
+  self.db:batch(function(tx)
     if old then
       end_revision(tx, deployment.id, old, "retired")
     end
@@ -228,10 +229,10 @@ end
 
 --- The pending revision has failed or was given up, and is undone.
 -- @tparam table deployment row; updated in place
--- @tparam ?function also function(tx): what belongs to the same transaction
+-- @tparam ?function also function(tx): what belongs to the same transaction, a batch
 function methods:abandon(deployment, also)
   local phase = deployment.revision and "active" or "failed"
-  self.db:transaction(function(tx)
+  self.db:batch(function(tx)
     end_revision(tx, deployment.id, deployment.pending, "failed")
     self:update_deployment(deployment.id, { phase = phase, pending = false, step = false }, tx)
     if also then
@@ -244,7 +245,7 @@ end
 --- Drops all but the newest revisions. Those with journal entries that are not undone stay.
 -- @tparam string id
 -- @tparam integer keep how many
--- @tparam ?tx tx a transaction that this is part of
+-- @tparam ?tx tx a transaction or batch that this is part of
 function methods:prune_revisions(id, keep, tx)
   local db = tx or self.db
   db:run(
@@ -262,7 +263,7 @@ end
 -- @tparam string type such as `deployed`, `failed`, `stopped`
 -- @tparam ?table data plain data
 function methods:add_event(deployment, type, data)
-  self.db:transaction(function(tx)
+  self.db:batch(function(tx)
     insert_event(tx, deployment, type, data)
   end)
 end
@@ -270,7 +271,7 @@ end
 --- Removes a deployment's rows; its events stay, with one that tells of the removal.
 -- @tparam table deployment row
 function methods:forget_deployment(deployment)
-  self.db:transaction(function(tx)
+  self.db:batch(function(tx)
     tx:run("DELETE FROM deployments WHERE id = ?", deployment.id)
     insert_event(tx, deployment, "removed")
   end)

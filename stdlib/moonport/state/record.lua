@@ -14,40 +14,43 @@ M.TABLES = { "revisions", "journal", "resources", "shared_users", "leases" }
 
 local PRIVATE_FILE = "0600"
 
-local function shared_of(db, id)
-  return db:rows(
-    [[SELECT DISTINCT s.* FROM shared s JOIN shared_users u USING (kind, identity)
-      WHERE u.deployment = ?]],
-    id
-  )
-end
-
---- Reads a deployment's rows.
+--- Reads a deployment's rows, as part of a batch: the record is whole once that has run.
+-- @tparam batch tx
 -- @tparam state state
 -- @tparam string id
 -- @treturn table record
-function M.collect(state, id)
-  local db = state.db
+function M.collect(tx, state, id)
   local record = {
     version = 1,
     store = state.uuid,
-    deployments = db:rows("SELECT * FROM deployments WHERE id = ?", id),
-    shared = shared_of(db, id),
+    deployments = tx:rows("SELECT * FROM deployments WHERE id = ?", id),
+    shared = tx:rows(
+      [[SELECT DISTINCT s.* FROM shared s JOIN shared_users u USING (kind, identity)
+        WHERE u.deployment = ?]],
+      id
+    ),
   }
   for _, name in ipairs(M.TABLES) do
-    record[name] = db:rows(("SELECT * FROM %s WHERE deployment = ?"):format(name), id)
+    record[name] = tx:rows(("SELECT * FROM %s WHERE deployment = ?"):format(name), id)
   end
   return record
 end
 
---- Writes the record of a deployment.
+--- Changes a deployment's rows and writes its record, which has the change.
 -- @tparam state state
 -- @tparam table deployment row
--- @tparam ?boolean durable wait for the disk (default true). Between steps the page cache is
--- enough: it survives our own death, and the database survives a power cut.
-function M.write(state, deployment, durable)
+-- @tparam ?boolean durable wait for the record to be on disk (default true). Between steps the page
+-- cache is enough: it survives our own death, and the database survives a power cut.
+-- @tparam ?function change function(tx): the change, a batch
+function M.write(state, deployment, durable, change)
+  local record = state.db:batch(function(tx)
+    if change then
+      change(tx)
+    end
+    return M.collect(tx, state, deployment.id)
+  end)
   local path = state:deployment_dir(deployment.name) .. "/record.json"
-  fs.write(path, json.encode(M.collect(state, deployment.id)) .. "\n", {
+  fs.write(path, json.encode(record) .. "\n", {
     mode = PRIVATE_FILE,
     sync = durable ~= false,
   })
