@@ -119,6 +119,41 @@ describe("a step", function()
     assert.equal("resumed", run("a").outcome)
   end)
 
+  it("that has nothing to do is neither applied nor undone", function()
+    steps [[
+      recipe.step("one", {
+        allocate = function() return false end,
+        apply = function() error "was applied" end,
+        undo = function() error "was undone" end,
+      }),
+      recipe.step("two", function(ctx)
+        assert(next(ctx.intents.one) == nil and ctx.results.one == nil)
+      end)]]
+    run "a"
+    local row = env.state.db:row "SELECT state, intent FROM journal WHERE step = 'one'"
+    assert.same({ state = "done", intent = "false" }, row)
+    assert.equal("unchanged", run("a").outcome)
+    assert.same({}, require("moonport.deploy").remove(env, "a").undone)
+  end)
+
+  it("that a site has put functions around is applied whatever it has to do", function()
+    steps [[
+      (function()
+        local own = recipe.define {
+          name = "x",
+          steps = {
+            recipe.step("one", { allocate = function() return false end, apply = function() end }),
+          },
+        }
+        own:wrap("one", function(_, ctx, intent)
+          fs.write(ctx.manifest.native.base .. "/applied", require("moonport.json").encode(intent))
+        end)
+        return own:step "one"
+      end)()]]
+    run "a"
+    assert.equal("{}", fs.read(box.base .. "/applied"))
+  end)
+
   it("records only while it applies", function()
     steps [[
       recipe.step("one", {

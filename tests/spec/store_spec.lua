@@ -78,7 +78,8 @@ describe("a store", function()
   end)
 
   it("refuses a statement of a batch that is none", function()
-    for _, wrong in ipairs { { 1 }, { { 1 } }, { {} }, { { "SELECT ?", {} } }, { { "", n = 0 } } } do
+    local wrongs = { { 1 }, { { 1 } }, { {} }, { { "SELECT ?", {} } }, { { "", n = 0 } } }
+    for _, wrong in ipairs(wrongs) do
       local err = select(2, pcall(db.statements, db, wrong))
       assert.is_true(errors.is(err, "argument"), tostring(err))
     end

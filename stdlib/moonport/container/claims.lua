@@ -38,9 +38,9 @@ end
 
 --- Where the claims are, and which of them are there already, from an earlier deployment.
 -- @tparam context ctx
--- @treturn table intent {cluster, namespace, adopted}; empty where there are none
+-- @treturn table|false intent {cluster, namespace, adopted}; false where there are none
 function M.allocate(ctx)
-  if data.kind(ctx.manifest) ~= "claim" then return {} end
+  if data.kind(ctx.manifest) ~= "claim" then return false end
   local intent = clusters.place(ctx)
   local cluster = clusters.reopen(intent.cluster)
   intent.adopted = {}

@@ -367,11 +367,12 @@ end
 
 --- Chooses the address and the ports.
 -- @tparam context ctx
--- @treturn table intent {cluster, namespace, names, store, tag, address, given, ports}
+-- @treturn table|false intent {cluster, namespace, names, store, tag, address, given, ports}; false
+-- where there is nothing to lead to
 -- @treturn table resources
 function M.allocate(ctx)
   local ports = M.ports(ctx.manifest)
-  if #ports == 0 then return { ports = {} } end
+  if #ports == 0 then return false end
   local intent = clusters.place(ctx)
   intent.address, intent.given = host_address.find(wanted_address(ctx), intent.cluster.server)
   intent.ports, intent.store, intent.tag = ports, ctx.store, ctx.tag
@@ -431,7 +432,7 @@ end
 -- @treturn {change,...}
 function M.plan(ctx)
   local intent = M.allocate(ctx)
-  if #intent.ports == 0 then return {} end
+  if not intent then return {} end
   check_ports(ctx, intent)
   if not host_address.is_address(intent.address) then
     return { { action = "keep", what = "host", to = describe(intent) } }
@@ -450,7 +451,7 @@ end
 -- @tparam table intent
 -- @treturn ?table {name, address}: how pods reach this host
 function M.apply(ctx, intent)
-  if #intent.ports == 0 then return nil end
+  if #(intent.ports or {}) == 0 then return nil end
   check_ports(ctx, intent)
   if not host_address.is_address(intent.address) then return { address = intent.address } end
   local cluster = clusters.reopen(intent.cluster)

@@ -65,14 +65,14 @@ end
 -- The same while planning, when no step has chosen yet; choosing only reads.
 local function planned_parts(ctx)
   local class = boundary.allocate(ctx)
-  local environment = secrets.environment.allocate(ctx)
+  local environment, keystore = secrets.environment.allocate(ctx), secrets.keystore.allocate(ctx)
   local address = host.planned_address(ctx)
   return {
     namespace = clusters.namespace(ctx),
     runtime_class = class.runtime_class,
     runtime_handler = class.runtime_handler,
-    keystore = secrets.keystore.allocate(ctx).source,
-    environment = environment.name and { secret = environment.name } or nil,
+    keystore = keystore and keystore.source or nil,
+    environment = environment and { secret = environment.name } or nil,
     host = address and { address = address } or nil,
   }
 end

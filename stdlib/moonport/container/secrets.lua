@@ -51,7 +51,7 @@ local function undo(ctx, step, intent)
 end
 
 local function plan(ctx, what, intent)
-  if not intent.name then return {} end
+  if not (intent and intent.name) then return {} end
   local found = resource.find(clusters.open(ctx), identity_of(ctx, intent))
   return { { action = found and "keep" or "create", what = what, to = "Secret " .. intent.name } }
 end
@@ -68,11 +68,11 @@ end
 
 --- Chooses the Secret of the variables.
 -- @tparam context ctx
--- @treturn table intent {cluster, namespace, kind, name}; empty where there are none
+-- @treturn table|false intent {cluster, namespace, kind, name}; false where there are none
 -- @treturn table resources
 function M.environment.allocate(ctx)
   local values = values_of(ctx)
-  if not next(values) then return {} end
+  if not next(values) then return false end
   return intent_of(ctx, environment.secret_name(ctx, values, ctx.state.key))
 end
 
@@ -102,12 +102,12 @@ end
 
 --- Chooses the Secret of the keystore.
 -- @tparam context ctx
--- @treturn table intent {cluster, namespace, kind, name, source}; without a name where the keystore
--- is a directory of the node, empty where there is none
+-- @treturn table|false intent {cluster, namespace, kind, name, source}; without a name where the
+-- keystore is a directory of the node, false where there is none
 -- @treturn table resources
 function M.keystore.allocate(ctx)
   local path = ctx.manifest.keystore
-  if not path then return {} end
+  if not path then return false end
   if ctx.manifest.container.keystore == "host" then return { source = { host_path = path } } end
   local files = keystore.read(path)
   local intent, resources = intent_of(ctx, keystore.secret_name(ctx, files, ctx.state.key))
@@ -120,7 +120,7 @@ end
 -- @treturn {change,...}
 function M.keystore.plan(ctx)
   local intent = M.keystore.allocate(ctx)
-  if intent.source and intent.source.host_path then
+  if intent and intent.source.host_path then
     return { { action = "keep", what = "keystore", to = "the node's " .. intent.source.host_path } }
   end
   return plan(ctx, "keystore", intent)

@@ -60,7 +60,7 @@ function M.new(fields)
       if entry.state == "done" then
         ctx.results[entry.step] = entry.result
       end
-      ctx.intents[entry.step] = entry.intent
+      ctx.intents[entry.step] = entry.intent or {}
     end
   end
   return setmetatable(ctx, Context)

@@ -39,7 +39,7 @@ local function present_of(state, deployment, number)
   local row = state:revision(deployment.id, deployment.revision)
   local present = { revision = row.number, manifest = row.manifest, intents = {}, results = {} }
   for _, entry in ipairs(journal.open(state, deployment, row.number):entries()) do
-    present.intents[entry.step] = entry.intent
+    present.intents[entry.step] = entry.intent or {}
     present.results[entry.step] = entry.state == "done" and entry.result or nil
   end
   return present

@@ -35,7 +35,7 @@ function M.open(state, deployment, revision)
     state = state,
     deployment = deployment,
     revision = revision,
-    finished = {}, -- results that are not committed yet
+    noted = {}, -- functions(tx) that write what is not committed yet
   }, Journal)
 end
 
@@ -53,23 +53,32 @@ local function write_end(journal, db, step, fields)
   )
 end
 
---- Commits the results that wait for it, as part of a transaction or batch.
+local function note(self, write)
+  self.noted[#self.noted + 1] = write
+end
+
+--- Writes what was noted, as part of a transaction or batch.
 -- @tparam tx tx
 function Journal:settle(tx)
-  for _, entry in ipairs(self.finished) do
-    write_end(self, tx, entry.step, entry)
+  for _, write in ipairs(self.noted) do
+    write(tx)
   end
-  self.finished = {}
+  self.noted = {}
+end
+
+--- Commits what was noted.
+function Journal:flush()
+  if #self.noted > 0 then
+    self.state.db:batch(function(tx)
+      self:settle(tx)
+    end)
+  end
 end
 
 --- Lists the entries, in the order of the steps.
 -- @treturn table list of {step, seq, scope, state, intent, result, error, started, ended}
 function Journal:entries()
-  if #self.finished > 0 then
-    self.state.db:batch(function(tx)
-      self:settle(tx)
-    end)
-  end
+  self:flush()
   return deployments.decode_all(self.state.db:rows(
     "SELECT * FROM journal WHERE deployment = ? AND revision = ? ORDER BY seq",
     self.deployment.id,
@@ -89,6 +98,23 @@ local function add_resource(journal, tx, step, kind, identity)
   )
 end
 
+local function write_intent(journal, tx, step, seq, intent, state, time)
+  tx:run(
+    [[INSERT INTO journal (deployment, revision, seq, step, scope, state, intent, started)
+      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+      ON CONFLICT (deployment, revision, step) DO UPDATE SET seq = ?3, scope = ?5,
+        state = ?6, intent = ?7, result = NULL, error = NULL, started = ?8, ended = NULL]],
+    journal.deployment.id,
+    journal.revision,
+    seq,
+    step.name,
+    step.scope,
+    state,
+    json.encode(intent, { sort_keys = true }),
+    time
+  )
+end
+
 --- Writes a step's intent. After this returns, it is on disk.
 -- @tparam table step of the recipe
 -- @tparam integer seq its place in the recipe
@@ -98,19 +124,7 @@ function Journal:begin(step, seq, intent, resources)
   local deployment = self.deployment
   record.write(self.state, deployment, false, function(tx)
     self:settle(tx)
-    tx:run(
-      [[INSERT INTO journal (deployment, revision, seq, step, scope, state, intent, started)
-        VALUES (?1, ?2, ?3, ?4, ?5, 'intent', ?6, ?7)
-        ON CONFLICT (deployment, revision, step) DO UPDATE SET seq = ?3, scope = ?5,
-          state = 'intent', intent = ?6, result = NULL, error = NULL, started = ?7, ended = NULL]],
-      deployment.id,
-      self.revision,
-      seq,
-      step.name,
-      step.scope,
-      json.encode(intent, { sort_keys = true }),
-      clock.now()
-    )
+    write_intent(self, tx, step, seq, intent, "intent", clock.now())
     for _, resource in ipairs(resources or {}) do
       add_resource(self, tx, step.name, resource[1], resource[2])
     end
@@ -124,21 +138,37 @@ end
 -- @tparam string step
 -- @param result plain data or nil
 function Journal:done(step, result)
-  local entry = { step = step, state = "done", result = result, ended = clock.now() }
-  self.finished[#self.finished + 1] = entry
+  local ending = { state = "done", result = result, ended = clock.now() }
+  note(self, function(tx)
+    write_end(self, tx, step, ending)
+  end)
   failpoint.hit("journal.after_result", step)
+end
+
+--- Notes that there was nothing for a step to do, to be committed with what comes next. Its intent
+-- is `false`.
+-- @tparam table step of the recipe
+-- @tparam integer seq its place in the recipe
+function Journal:skip(step, seq)
+  local time = clock.now()
+  note(self, function(tx)
+    write_intent(self, tx, step, seq, false, "done", time)
+    write_end(self, tx, step.name, { state = "done", ended = time })
+  end)
 end
 
 --- Notes that a step was taken back; what it recorded is forgotten.
 -- @tparam string step
-function Journal:undone(step)
+-- @tparam ?boolean later true where there was nothing to take back: to be committed with what comes
+-- next
+function Journal:undone(step, later)
   failpoint.hit("journal.before_undone", step)
-  local id, revision = self.deployment.id, self.revision
-  self.state.db:batch(function(tx)
+  local id, revision, time = self.deployment.id, self.revision, clock.now()
+  note(self, function(tx)
     tx:run(
       [[UPDATE journal SET state = 'undone', error = NULL, ended = ?
         WHERE deployment = ? AND revision = ? AND step = ?]],
-      clock.now(),
+      time,
       id,
       revision,
       step
@@ -150,6 +180,9 @@ function Journal:undone(step)
       step
     )
   end)
+  if not later then
+    self:flush()
+  end
   failpoint.hit("journal.after_undone", step)
 end
 

@@ -16,6 +16,7 @@
 -- @module moonport.engine.run
 local clock = require "moonport.clock"
 local context = require "moonport.engine.context"
+local definition = require "moonport.recipe.definition"
 local errors = require "moonport.errors"
 local failpoint = require "moonport.failpoint"
 local json = require "moonport.json"
@@ -79,6 +80,9 @@ local function allocate(job, step)
     return {}, nil
   end
   local intent, made = task.read_only(step.allocate, job.ctx)
+  if intent == false and not definition.is_wrapped(step) then
+    return false
+  end
   return plain(step, "intent", intent or {}), made
 end
 
@@ -88,6 +92,10 @@ local function apply(job, step, index, entry)
   if not intent then
     local made
     intent, made = allocate(job, step)
+    if intent == false then
+      ctx.intents[step.name] = {}
+      return journal:skip(step, index)
+    end
     journal:begin(step, index, intent, made)
   end
   ctx.intents[step.name] = intent

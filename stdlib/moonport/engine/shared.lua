@@ -68,17 +68,19 @@ end
 -- @tparam string id of the deployment
 -- @tparam integer revision
 -- @tparam string step
+-- @treturn boolean true where it used something
 function M.release(state, id, revision, step)
   local sql = "FROM shared_users WHERE deployment = ? AND revision = ? AND step = ?"
   local users = state.db:rows("SELECT * " .. sql, id, revision, step)
   if #users == 0 then
-    return
+    return false
   end
   local held <close> = lock(state) -- luacheck: ignore held
   state.db:run("DELETE " .. sql, id, revision, step)
   for _, user in ipairs(users) do
     remove_if_last(state, user)
   end
+  return true
 end
 
 --- Removes what has lost its users without being removed: a crash came in between.

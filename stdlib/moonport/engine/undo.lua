@@ -23,10 +23,12 @@ local function find_step(recipe, name)
   end
 end
 
--- Removes what a step recorded. All are tried; the first failure is raised afterwards.
+-- Removes what a step recorded; true where that was something. All are tried; the first failure is
+-- raised afterwards.
 local function remove_recorded(job, entry)
   local failure
-  for _, resource in ipairs(job.journal:resources(entry.step)) do
+  local recorded = job.journal:resources(entry.step)
+  for _, resource in ipairs(recorded) do
     local ok, why = pcall(resources.remove, resource.kind, resource.identity)
     if not ok then
       failure = failure
@@ -43,18 +45,27 @@ local function remove_recorded(job, entry)
   if failure then
     error(failure, 0)
   end
+  return #recorded > 0
 end
 
-local function undo_entry(job, entry)
-  local step = find_step(job.recipe, entry.step)
+-- Takes back what there is; true where there was something.
+local function take_back(job, entry)
+  if entry.intent == false then
+    return false
+  end
+  local step, acted = find_step(job.recipe, entry.step), true
   if step and step.undo then
     step.undo(job.ctx, entry.intent, entry.result)
   else
-    remove_recorded(job, entry)
+    acted = remove_recorded(job, entry)
   end
-  shared.release(job.state, job.deployment.id, job.revision.number, entry.step)
+  return shared.release(job.state, job.deployment.id, job.revision.number, entry.step) or acted
+end
+
+local function undo_entry(job, entry)
+  local acted = take_back(job, entry)
   failpoint.hit("step.after_undo", entry.step)
-  job.journal:undone(entry.step)
+  job.journal:undone(entry.step, not acted)
 end
 
 -- An error as plain data, for the journal and for records of failures.
@@ -74,8 +85,12 @@ end
 
 M.describe_error = describe
 
--- A step that only looked or waited has nothing to take back, and nothing is told of it.
+-- A step that only looked or waited, or had nothing to do, has nothing to take back, and nothing is
+-- told of it.
 local function is_empty(job, entry)
+  if entry.intent == false then
+    return true
+  end
   local step = find_step(job.recipe, entry.step)
   return step and not step.undo and #job.journal:resources(entry.step) == 0
 end
@@ -120,6 +135,7 @@ function M.run(job, options)
   for index = #pending, 1, -1 do
     try_entry(job, pending[index], report)
   end
+  job.journal:flush()
   run.hook(job, "undo.after", { undone = report.undone, left = report.left })
   return report
 end

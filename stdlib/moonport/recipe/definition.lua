@@ -39,7 +39,7 @@ M.FIELDS = {
 M.STEP_FIELDS = {
   summary = { "string", "one line for people" },
   scope = { "string", "`revision` (default) or `deployment`: how long what it makes lives" },
-  allocate = { "function", "(ctx) -> intent, resources" },
+  allocate = { "function", "(ctx) -> intent, resources; false: nothing to do" },
   plan = { "function", "(ctx) -> list of changes" },
   apply = { "function", "(ctx, intent) -> result" },
   undo = { "function", "(ctx, intent, result)" },
@@ -274,6 +274,18 @@ function Recipe:wrap(name, wrappers)
   old.changes[#old.changes + 1] =
     { verb = "wrap", file = where.file, line = where.line, was = old.where }
   return self
+end
+
+--- True for a step with other functions around its own.
+-- @tparam table step
+-- @treturn boolean
+function M.is_wrapped(step)
+  for _, change in ipairs(step.changes) do
+    if change.verb == "wrap" then
+      return true
+    end
+  end
+  return false
 end
 
 --- Inserts a step before another.
