@@ -122,9 +122,14 @@ end
 
 --- Gives the lines of output.
 -- @tparam ?table options `follow` (goes on with what comes, over restarts), `tail` (lines), `since`
--- (seconds since 1970), `stream`
+-- (seconds since 1970), `stream`; `console`: what a virtual machine's console said, in its place
 -- @treturn function iterator of {time, stream, text}
 function Service:logs(options)
+  local work = options and options.console and work_of(self)
+  if work and work.recipe and not work.recipe.console then
+    refuse(self, "refused", "`%s` runs in no virtual machine and has no console",
+      "leave out --console")
+  end
   local wanted = {
     expects_more = function()
       return is_being_restarted(self)

@@ -8,6 +8,7 @@ local M = {
     .. "revisions. On a terminal, control characters other than colours are made visible.",
   example = "moonport logs -f --tail 20 squaring\n"
     .. "moonport logs --since 10m web db\n"
+    .. "moonport logs --console --tail 50 squaring\n"
     .. "moonport logs --since 2026-11-24T06:00:00Z --stream stderr squaring",
 }
 
@@ -30,6 +31,7 @@ local function configure(parser)
   parser:flag("-t --timestamps", "Put the time before each line.")
   parser:option("--stream", "Only stdout or stderr."):choices({ "stdout", "stderr" })
     :argname("STREAM")
+  parser:flag("--console", "What the console of its virtual machine said, in place of its output.")
   parser:option("-o --output", "How to print: text, or json for an object a line.")
     :argname("FORMAT"):choices({ "text", "json" }):default("text")
 end
@@ -137,6 +139,7 @@ local function run(args)
   for index, name in ipairs(names) do services[index] = env.service(opened, name) end
   local wanted = {
     follow = args.follow, tail = args.tail, stream = args.stream, since = args.since,
+    console = args.console,
   }
   local printer = args.output == "json" and json_printer() or text_printer(args, names)
   local show = args.follow and follow or merge
