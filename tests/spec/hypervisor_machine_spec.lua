@@ -25,14 +25,14 @@ local function machine(fields, more)
   return spec.build(helper.context(fields), with({
     boot = { kernel = "/k", initrd = "/i", cmdline = "console=ttyS0" },
     disks = { service = { path = "/s.img" }, data = { path = "/d.img" } },
-    lease = helper.LEASE, cid = 70000,
+    lease = helper.LEASE, cid = 70000, driver = "qemu", machine = "q35", accel = "tcg",
   }, more or {}))
 end
 
 describe("the machine of a revision", function()
   it("is plain data that any driver takes", function()
     assert.same({
-      name = "squaring-4f3c2b1a-3", driver = "auto", accel = "auto",
+      name = "squaring-4f3c2b1a-3", driver = "qemu", machine = "q35", accel = "tcg",
       cpus = 1, memory = 512 << 20, shared_memory = false,
       kernel = "/k", initramfs = "/i", cmdline = "console=ttyS0",
       disks = {
@@ -42,10 +42,19 @@ describe("the machine of a revision", function()
           backing = false },
       },
       networks = { { id = "net0", tap = "mp-0123456789", mac = "02:11:22:33:44:55" } },
-      vsock = { cid = 70000, socket = "/run/moonport/0c5a3ad2/4f3c2b1a/r3/vsock" },
-      console = "file", filesystems = {}, dir = "/run/moonport/0c5a3ad2/4f3c2b1a/r3",
+      channel = {
+        "agent.0", "agent.1", "agent.2", "agent.3", "agent.4", "agent.5", "agent.6", "agent.7",
+      },
+      filesystems = {}, dir = "/run/moonport/0c5a3ad2/4f3c2b1a/r3",
       sandbox = true,
     }, machine())
+  end)
+
+  it("has a vsock where the driver has one of its own", function()
+    local made = machine({}, { driver = "cloud-hypervisor", machine = "cloud-hypervisor" })
+    assert.same({ cid = 70000, socket = "/run/moonport/0c5a3ad2/4f3c2b1a/r3/vsock" }, made.vsock)
+    assert.is_nil(made.channel)
+    assert.is_nil(made.machine)
   end)
 
   it("has the memory and the processors that the manifest limits it to", function()

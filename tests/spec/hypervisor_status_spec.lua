@@ -13,13 +13,18 @@ local function record(fields)
   return made
 end
 
-local function ended(how, exit, about)
-  return status.of(record { state = "exited", ["end"] = how, exit = exit }, about or ABOUT)
+local function of(machine, guest, about)
+  return status.of(RUNS, about or ABOUT, { machine = machine, guest = guest })
+end
+
+local function ended(how, exit, reason, about)
+  local found = record { state = "exited", ["end"] = how, exit = exit }
+  return status.of(found, about or ABOUT, { ending = { reason = reason } })
 end
 
 describe("the status of a virtual machine", function()
   it("is running when supervisor, VMM, guest and service all are", function()
-    local found = status.of(RUNS, ABOUT, { state = "running" },
+    local found = of({ state = "running" },
       { service = SERVICE, network = NETWORK })
     assert.equal("running", found.state)
     assert.equal(42, found.pid)
@@ -29,35 +34,36 @@ describe("the status of a virtual machine", function()
   end)
 
   it("is starting until the guest answers", function()
-    local found = status.of(RUNS, ABOUT, { state = "running" }, { problem = "no answer" })
+    local found = of({ state = "running" }, { problem = "no answer" })
     assert.equal("starting", found.state)
     assert.equal("no answer", found.problem)
-    assert.equal("starting", status.of(RUNS, ABOUT, { state = "created" }).state)
+    assert.equal("starting", of({ state = "created" }).state)
   end)
 
   it("is paused when the machine is, whatever the guest said", function()
-    local found = status.of(RUNS, ABOUT, { state = "paused" }, { service = SERVICE })
+    local found = of({ state = "paused" }, { service = SERVICE })
     assert.equal("paused", found.state)
   end)
 
   it("is failed when the guest's kernel has panicked", function()
-    local found = status.of(RUNS, ABOUT, { state = "panicked" })
+    local found = of({ state = "panicked" })
     assert.equal("failed", found.state)
     assert.equal("guest-panic", found.reason)
     assert.equal("the guest's kernel has panicked", found.problem)
   end)
 
   it("is unknown when a VMM that lives does not answer", function()
-    local found = status.of(RUNS, ABOUT, { problem = "timed out" })
+    local found = of({ problem = "timed out" })
     assert.equal("unknown", found.state)
     assert.equal("timed out", found.problem)
   end)
 
   it("is what the guest says of a service that has ended in it", function()
     local function inside(service, about)
-      return status.of(RUNS, about or ABOUT, { state = "running" }, { service = service })
+      return of({ state = "running" }, { service = service }, about)
     end
-    assert.equal("exited", inside({ state = "exited", ["end"] = "exit", exit = { code = 0 } }).state)
+    local over = { state = "exited", ["end"] = "exit", exit = { code = 0 } }
+    assert.equal("exited", inside(over).state)
     local failed = inside { state = "failed", ["end"] = "gave-up",
       exit = { code = 3, at = "2026-11-24T06:02:00Z" } }
     assert.equal("failed", failed.state)
@@ -69,7 +75,7 @@ describe("the status of a virtual machine", function()
   end)
 
   it("tells of a guest without a network", function()
-    local found = status.of(RUNS, ABOUT, { state = "running" },
+    local found = of({ state = "running" },
       { service = SERVICE, network = { up = false, problem = "no carrier" } })
     assert.equal("running", found.state)
     assert.equal("the guest has no network: no carrier", found.problem)
@@ -82,25 +88,31 @@ describe("the status of a virtual machine", function()
   end)
 
   it("is exited when the guest has shut down by itself", function()
-    local found = ended("exit", { code = 0 })
+    local found = ended("exit", { code = 0 }, "guest-shutdown")
     assert.equal("exited", found.state)
     assert.equal("guest-shutdown", found.reason)
     local registered = { want = "running", registration = true, registered = true }
-    assert.equal("completed", ended("exit", { code = 0 }, registered).state)
+    assert.equal("completed", ended("exit", { code = 0 }, "guest-shutdown", registered).state)
   end)
 
-  it("is failed, never running, when the VMM was killed or failed", function()
-    local killed = ended("gave-up", { signal = "KILL" })
+  it("is failed, never running, when the VMM was killed or the guest panicked", function()
+    local killed = ended("gave-up", { signal = "KILL" }, "vmm-killed")
     assert.equal("failed", killed.state)
-    assert.equal("vmm-killed", killed.reason)
-    assert.equal("vmm-error", ended("exit", { code = 1 }).reason)
-    assert.equal("failed", ended("exit", { code = 1 }).state)
+    assert.equal("the VMM was killed", killed.problem)
+    assert.equal("failed", ended("exit", { code = 1 }, "vmm-error").state)
+    assert.equal("failed", ended("exit", { code = 0 }, "guest-panic").state)
   end)
 
   it("is restarting between a crash of the VMM and its next start", function()
     local found = status.of(record { state = "backoff", exit = { signal = "KILL" } }, ABOUT)
     assert.equal("restarting", found.state)
-    assert.equal("vmm-killed", found.reason)
+    assert.equal("KILL", found.exit.signal)
+  end)
+
+  it("tells of a disk that this host has no room for", function()
+    local found = of { state = "paused", disks = { { disk = "data", reason = "disk-full" } } }
+    assert.equal("paused", found.state)
+    assert.truthy(found.problem:find("no room for its disk `data`", 1, true))
   end)
 
   it("is stopping while the guest shuts down", function()

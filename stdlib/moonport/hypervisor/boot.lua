@@ -22,7 +22,7 @@ end
 -- @treturn agent
 function M.agent(ctx, intent, options)
   local call = {
-    driver = intent.driver, dir = intent.sockets,
+    driver = intent.spec.driver, dir = intent.sockets,
     console = function() return output.console_tail(ctx, 5) end,
   }
   for key, value in pairs(options or {}) do call[key] = value end
@@ -30,24 +30,27 @@ function M.agent(ctx, intent, options)
 end
 
 --- How a machine ended, for people.
+-- @tparam table intent
 -- @tparam ?table record of its supervisor
 -- @treturn string
-function M.describe_end(record)
-  local reason = record and status.describe_reason(status.reason_of(record))
+function M.describe_end(intent, record)
+  local ended = try(vmm.ended, intent)
+  local reason = ended and status.describe_reason(ended.reason)
   local how = shim.describe_end(record)
   return reason and ("%s (the VMM %s)"):format(reason, how) or "its VMM " .. how
 end
 
---- Raises when the machine has ended for good; returns only then.
+--- Waits until the machine has ended for good, or its guest has panicked.
 -- @tparam table intent
+-- @treturn string how
 function M.wait_end(intent)
-  return M.describe_end(shim.wait_end(intent))
+  return M.describe_end(intent, shim.wait_end(intent))
 end
 
 local function answered(ctx, intent)
   local agent = require "moonport.hypervisor.agent"
   local connection <close> = agent.wait {
-    driver = intent.driver, dir = intent.sockets,
+    driver = intent.spec.driver, dir = intent.sockets,
     timeout = ctx.manifest.hypervisor.boot_timeout,
     console = function() return output.console_tail(ctx, 5) end,
   }
@@ -95,7 +98,6 @@ end
 -- @raise {kind="hypervisor"} with the code "ended", "timeout" or "network"
 function M.apply(ctx)
   local intent, started = ctx.intents.vmm, clock.monotonic()
-  ctx:progress("%s boots (%s)", intent.machine or intent.driver, intent.accel)
   local found = await_agent(ctx, intent)
   local network = check_network(ctx, found.network)
   return { seconds = clock.monotonic() - started, network = network }

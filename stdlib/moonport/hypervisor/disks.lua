@@ -45,14 +45,15 @@ end
 
 -- The root disk. Making it is what the reference spends its time on; so it is told how it was made.
 local function make_root(ctx, dir, image)
-  local disk = ctx.manifest.hypervisor.disk
+  local disk, path = ctx.manifest.hypervisor.disk, fs.join(dir, "root.img")
   local made = require("moonport.image.layer").make {
-    base = image.path, format = image.format, path = fs.join(dir, "root.img"),
-    size = math.max(disk.size, image.size or 0), method = disk.method,
+    base = image.path, path = path, size = math.max(disk.size, image.size or 0),
+    method = disk.method, overlay = image.overlay,
   }
-  ctx:progress("root disk by %s in %d ms", made.method, made.ms)
-  return { path = made.path or fs.join(dir, "root.img"), format = made.format,
-    backing = made.backing, method = made.method, ms = made.ms }
+  ctx:progress("root disk by %s in %.0f ms", made.method, made.ms)
+  return {
+    path = path, format = made.format, backing = made.backing, method = made.method, ms = made.ms,
+  }
 end
 
 local function service_disk(ctx, dir)

@@ -34,8 +34,10 @@ end
 local function serve(self, accepted)
   local client <close> = accepted
   local _, why = try(carry, self, client)
-  if not why or errors.is(why, "net", "ECONNRESET") or errors.is(why, "net", "EPIPE") then return end
-  if errors.is(why, "task", "cancelled") then return end
+  if not why or errors.is(why, "net", "ECONNRESET") or errors.is(why, "net", "EPIPE")
+    or errors.is(why, "task", "cancelled") then
+    return
+  end
   log.warn("a forwarded connection failed: " .. tostring(why.message or why), {
     guest = self.to, port = self.to_port,
   })

@@ -5,7 +5,10 @@ local checks = require "moonport.hypervisor.checks"
 local endpoint = require "moonport.endpoint"
 local fs = require "moonport.fs"
 
-local M = {}
+local M = {
+  --- The guest's account that the service runs as, where it is not root.
+  ACCOUNT = "blueprint",
+}
 
 --- True when the keystore reaches the guest over virtio-fs.
 -- @tparam context ctx
@@ -71,7 +74,7 @@ function M.cloud_init(ctx)
     docker = vm.cloud_init.docker,
     user_data = vm.cloud_init.user_data,
     ssh_keys = vm.ssh_keys,
-    uid = uid ~= 0 and uid or nil,
+    user = uid ~= 0 and { name = M.ACCOUNT, uid = uid } or nil,
     keystore = manifest.keystore and (M.shares_keystore(ctx) and "virtiofs" or "disk") or nil,
     shares = vm.shares,
     inputs = digests(ctx),

@@ -2,7 +2,7 @@
 -- @module moonport.hypervisor.image
 
 local boot_source = require "moonport.hypervisor.boot_source"
-local spec = require "moonport.hypervisor.spec"
+local driver = require "moonport.hypervisor.driver"
 local units = require "moonport.units"
 
 local M = {}
@@ -28,7 +28,8 @@ end
 
 --- Sees to the image: downloads, verifies and converts it where that was not done before.
 -- @tparam context ctx
--- @treturn table {kernel, initrd, root, path, format, digest, accel}
+-- @treturn table {kernel, initrd, root, path, size, digest}, and what runs it: {driver, machine,
+-- accel, overlay}
 function M.apply(ctx)
   local wanted = boot_source.wanted(ctx.manifest)
   local vm = ctx.manifest.hypervisor
@@ -36,7 +37,7 @@ function M.apply(ctx)
     progress = function(text) ctx:progress("%s", text) end,
   }) or {}
   local result = {
-    path = found.path, format = found.format, digest = found.digest, size = found.size,
+    path = found.path, digest = found.digest, size = found.size,
     root = found.root or (found.path and true) or nil,
     kernel = vm.kernel or found.kernel, initrd = vm.initrd or not vm.kernel and found.initrd or nil,
   }
@@ -44,7 +45,10 @@ function M.apply(ctx)
     ctx:warn("the image %s is %s, more than `hypervisor.disk.size`: the disk is that large",
       describe(wanted), units.format_size(found.size))
   end
-  require("moonport.hypervisor.driver").probe(ctx, spec.cpus(ctx.manifest), result)
+  local chosen = driver.decide(ctx, result)
+  ctx:progress("%s", driver.describe(chosen))
+  result.driver, result.machine, result.accel = chosen.driver, chosen.machine, chosen.accel
+  result.overlay = chosen.can.features.backing == true
   return result
 end
 

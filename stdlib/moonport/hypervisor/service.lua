@@ -2,6 +2,7 @@
 -- @module moonport.hypervisor.service
 
 local boot = require "moonport.hypervisor.boot"
+local driver = require "moonport.hypervisor.driver"
 local environment = require "moonport.hypervisor.environment"
 local errors = require "moonport.errors"
 local fs = require "moonport.fs"
@@ -50,10 +51,11 @@ function M.status(ctx)
   if record and record.id ~= intent.id then record = nil end
   local machine = lives(record) and boot.ask_machine(intent) or nil
   local guest = machine and machine.state == "running" and boot.ask_guest(ctx, intent) or nil
-  local found = status.of(record, about(ctx), machine, guest)
+  local ending = record and shim.has_ended(record) and try(vmm.ended, intent) or nil
+  local found = status.of(record, about(ctx), { machine = machine, guest = guest, ending = ending })
   local usage = limits.usage(intent)
   found.memory, found.cpu, found.processes = usage.memory, usage.cpu, usage.pids
-  found.vmm = ("%s, %s, %s"):format(intent.driver, intent.machine or "-", intent.accel or "-")
+  found.vmm = driver.describe(intent.spec)
   found.address = ctx.intents.lease and ctx.intents.lease.guest
   return found
 end
@@ -263,7 +265,7 @@ end
 
 local function machine_text(intent, record)
   if not record then return "it was never started" end
-  if shim.has_ended(record) then return boot.describe_end(record) end
+  if shim.has_ended(record) then return boot.describe_end(intent, record) end
   local info = boot.ask_machine(intent)
   return info.problem or info.state
 end

@@ -10,6 +10,13 @@ local M = {}
 local DISKS = { "root", "seed", "service", "data" }
 local READ_ONLY = { seed = true, service = true }
 
+--- The machine's name.
+-- @tparam context ctx
+-- @treturn string at most 64 bytes
+function M.name(ctx)
+  return ("%s-%s"):format(ctx.name:sub(1, 40), ctx.tag)
+end
+
 --- Memory of the guest, in bytes.
 -- @tparam table manifest
 -- @treturn integer
@@ -70,21 +77,35 @@ local function cmdline(manifest, boot)
   return boot.cmdline
 end
 
+-- Ports by which the guest's agent is spoken to, as many commands as there are at a time.
+local PORTS = 8
+
+-- The way to the guest's agent: cloud-hypervisor has a vsock of its own, QEMU named ports, which
+-- need nothing of the host.
+local function add_channel(spec, ctx, cid)
+  if spec.driver == "cloud-hypervisor" then
+    spec.vsock = { cid = cid, socket = places.sockets(ctx) .. "/vsock" }
+    return
+  end
+  spec.channel = {}
+  for index = 1, PORTS do spec.channel[index] = ("agent.%d"):format(index - 1) end
+end
+
 --- Builds the spec.
 -- @tparam context ctx
--- @tparam table parts `boot` {kernel, initrd, cmdline}; `disks` id -> {path, format, backing};
--- `lease` {tap, mac}; `user` {uid, gid, groups} or nil; `cid` of vsock; `keystore` (true: over
--- virtio-fs)
+-- @tparam table parts `driver`, `machine`, `accel` as they were chosen; `boot` {kernel, initrd,
+-- cmdline}; `disks` id -> {path, format, backing}; `lease` {tap, mac}; `user` {uid, gid, groups} or
+-- nil; `cid` of vsock; `keystore` (true: over virtio-fs)
 -- @treturn table
 function M.build(ctx, parts)
   local manifest = ctx.manifest
   local vm = manifest.hypervisor
   local filesystems = M.filesystems(manifest, parts.keystore)
-  return {
-    name = ("%s-%s"):format(ctx.name, ctx.tag),
-    driver = vm.driver,
-    machine = vm.machine,
-    accel = vm.accel,
+  local spec = {
+    name = M.name(ctx),
+    driver = parts.driver,
+    machine = parts.driver == "qemu" and parts.machine or nil,
+    accel = parts.accel,
     cpus = M.cpus(manifest),
     memory = M.memory(manifest),
     shared_memory = #filesystems > 0,
@@ -93,13 +114,14 @@ function M.build(ctx, parts)
     cmdline = cmdline(manifest, parts.boot),
     disks = disks(parts.disks),
     networks = { { id = "net0", tap = parts.lease.tap, mac = parts.lease.mac } },
-    vsock = { cid = parts.cid, socket = places.sockets(ctx) .. "/vsock" },
-    console = vm.console == "pty" and "pty" or "file",
+    console = vm.console == "pty" and "pty" or nil,
     filesystems = filesystems,
     dir = places.sockets(ctx),
     user = parts.user,
     sandbox = vm.confine,
   }
+  add_channel(spec, ctx, parts.cid)
+  return spec
 end
 
 return M

@@ -12,27 +12,18 @@ local REASONS = {
   ["guest-shutdown"] = "the guest has shut down",
   ["guest-reset"] = "the guest has reset itself",
   ["guest-panic"] = "the guest's kernel has panicked",
+  ["host-quit"] = "the VMM was told to quit",
+  ["host-signal"] = "the VMM was ended by a signal",
   ["vmm-killed"] = "the VMM was killed",
   ["vmm-error"] = "the VMM failed",
-  ["host-quit"] = "the VMM was told to quit",
+  ["vmm-lost"] = "the VMM was killed together with its supervisor",
 }
 
---- What an exit reason of `moonport.vm` means, for people.
+--- What a reason of `moonport.vm` for an end means, for people.
 -- @tparam ?string reason
 -- @treturn ?string
 function M.describe_reason(reason)
-  return reason and (REASONS[reason] or reason) or nil
-end
-
---- Why a VMM ended, from its supervisor's record: one of the reasons of `moonport.vm`.
--- @tparam table record
--- @treturn ?string
-function M.reason_of(record)
-  local exit = record.exit
-  if not exit then return nil end
-  if record["end"] == "stopped" or record["end"] == "terminated" then return "host-quit" end
-  if exit.signal then return "vmm-killed" end
-  return exit.code == 0 and "guest-shutdown" or "vmm-error"
+  return reason and REASONS[reason] or nil
 end
 
 local function exit_of(record)
@@ -43,18 +34,21 @@ local function exit_of(record)
   }
 end
 
+-- Ends that leave nobody without what was wanted.
+local FINE = { ["guest-shutdown"] = true, ["host-quit"] = true, ["guest-reset"] = true }
+
 -- Of a VMM that is gone.
-local function ended(record, about)
+local function ended(record, about, ending)
   local status = {
     exit = exit_of(record), since = record.started_at, restarts = record.restarts,
-    reason = M.reason_of(record),
+    reason = ending and ending.reason or nil,
     problem = record.error and record.error.message or nil,
   }
   if record.state == "lost" then
     status.state = about.want == "stopped" and "stopped" or "lost supervisor"
   elseif record["end"] == "stopped" or record["end"] == "terminated" then
     status.state = "stopped"
-  elseif record["end"] == "exit" and record.exit and record.exit.code == 0 then
+  elseif ending and FINE[ending.reason] and record.exit and record.exit.code == 0 then
     status.state = about.registered and "completed" or "exited"
     status.problem = status.problem or not about.registered and REASONS["guest-shutdown"] or nil
   else
@@ -88,13 +82,23 @@ end
 -- States of a machine that say more than any guest could.
 local MACHINE_STATES = {
   paused = { state = "paused" },
+  suspended = { state = "paused" },
   panicked = { state = "failed", reason = "guest-panic" },
-  ["guest-panicked"] = { state = "failed", reason = "guest-panic" },
-  shutdown = { state = "stopped", reason = "guest-shutdown" },
+  shutdown = { state = "exited", reason = "guest-shutdown" },
   created = { state = "starting" },
-  ["internal-error"] = { state = "failed", reason = "vmm-error" },
-  ["io-error"] = { state = "failed", reason = "vmm-error" },
+  restoring = { state = "starting" },
+  failed = { state = "failed", reason = "vmm-error" },
+  ended = { state = "restarting" },
+  unknown = { state = "unknown" },
 }
+
+local function disk_trouble(machine)
+  local disk = machine.disks and machine.disks[1]
+  if not disk then return "the machine is paused" end
+  return disk.reason == "disk-full"
+    and ("the machine is paused: this host has no room for its disk `%s`"):format(disk.disk or "?")
+    or ("the machine is paused: its disk `%s` fails"):format(disk.disk or "?")
+end
 
 local function of_machine(status, machine)
   local known = MACHINE_STATES[machine.state]
@@ -102,26 +106,27 @@ local function of_machine(status, machine)
   status.state = known.state
   status.reason = machine.reason or known.reason
   status.problem = known.state == "failed" and M.describe_reason(status.reason)
-    or known.state == "paused" and "the machine is paused" or nil
+    or known.state == "paused" and disk_trouble(machine) or nil
   return true
 end
 
 --- How it is.
 -- @tparam ?table record of the VMM's supervisor
 -- @tparam table about `want`, `registration`; `registered` (its output is there)
--- @tparam[opt] table machine `info` of the VMM, or {problem}
--- @tparam[opt] table guest {service, network, problem}
+-- @tparam[opt] table found `machine`: `info` of the VMM, or {problem}; `guest`: {service, network,
+-- problem}; `ending`: {reason} of a machine that has ended
 -- @treturn table {state, reason, problem, hint, pid, since, restarts, exit, machine, guest}
-function M.of(record, about, machine, guest)
+function M.of(record, about, found)
+  found = found or {}
+  local machine, guest = found.machine, found.guest
   if not record then return { state = "stopped" } end
-  if shim.has_ended(record) then return ended(record, about) end
+  if shim.has_ended(record) then return ended(record, about, found.ending) end
   local status = {
     pid = record.service and record.service.pid, since = record.started_at,
     restarts = record.restarts, machine = machine and machine.state,
   }
   if record.state == "backoff" then
     status.state, status.exit = "restarting", exit_of(record)
-    status.reason = M.reason_of(record)
     return status
   elseif record.state == "stopping" then
     status.state, status.reason = "stopping", "shutting down"

@@ -1,0 +1,54 @@
+#!/bin/bash
+# After a reboot: nothing runs, interfaces, rules and sockets are gone; restore makes them again.
+# shellcheck disable=SC2016 # backticks are text in what is matched
+set -euo pipefail
+# shellcheck source=tests/e2e/hypervisor/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+OLD_BOOT=00000000-0000-4000-8000-000000000000
+
+# reboot: what a reboot does to our services, and to nobody else's.
+reboot() {
+  local record
+  for record in "$MOONPORT_STATE"/deployments/*/service/state.json; do
+    if [[ $(jq -r .state "$record") =~ ^(running|starting|backoff)$ ]]; then
+      kill -KILL "$(jq .shim.pid "$record")"
+      process_ended "$(jq .service.pid "$record")"
+    fi
+    jq -c --arg boot "$OLD_BOOT" '.shim.boot_id = $boot | if .service then .service.boot_id = $boot else . end' \
+      "$record" >changed
+    cp changed "$record"
+  done
+  sqlite3 "$MOONPORT_STATE/state.db" "UPDATE deployments SET boot_id = '$OLD_BOOT'"
+  rm -rf "$(runtime_dir)"
+  cgroups '/*' | sort -r | xargs -r rmdir
+  cgroups '*' | sort -r | xargs -r rmdir
+  taps | xargs -rn1 ip link delete
+  nft flush ruleset
+}
+
+guest web "command = { '/bin/sh', '-c', 'echo up >>\$DATA_DIR/ups; exec httpd -f -p 80 -h /mnt/data' },
+  ready = { tcp = '127.0.0.1:80' }" 'network = { publish = { { port = 18081, guest_port = 80 } } },'
+guest stopped "$(says runs)"
+deploy web.lua stopped.lua || give_up "they were not deployed"
+moonport stop stopped >/dev/null
+
+it "restore starts again what ran, with its address, its rules and its data"
+address=$(field web .address)
+reboot
+check_state web 'lost supervisor'
+moonport restore >restore.out 2>&1 || check_failed "$(<restore.out)"
+check_matches restore.out '^web: started again$'
+check_state web running
+check_state stopped stopped
+check_equal "address" "$(field web .address)" "$address"
+check_equal "data, by the published port" "$(curl -sS -m 10 http://127.0.0.1:18081/ups | tr '\n' ' ')" 'up up '
+
+it "a second restore does nothing"
+pid=$(vmm web)
+moonport restore >restore.out 2>&1 || check_failed "$(<restore.out)"
+check_equal "the VMM" "$(vmm web)" "$pid"
+
+moonport rm web stopped >rm.out 2>&1 || check_failed "$(<rm.out)"
+check_no_guest_left
+done_testing
