@@ -96,7 +96,7 @@ end)
 
 describe("what is booted", function()
   it("is a known image where the manifest names nothing", function()
-    assert.same({ name = "debian-12" }, boot_source.wanted(helper.manifest {}))
+    assert.same({ name = "debian:12" }, boot_source.wanted(helper.manifest {}))
   end)
 
   it("is no image at all where there are a kernel and an initramfs", function()
@@ -114,8 +114,8 @@ describe("what is booted", function()
     local data = helper.manifest {}
     assert.equal("console=ttyS0", boot_source.cmdline(data, helper.LEASE, { arch = "x86_64" }))
     local line = boot_source.cmdline(data, helper.LEASE,
-      { root = "root=UUID=1234", arch = "aarch64" })
-    assert.equal("root=UUID=1234 ro console=ttyAMA0 panic=0", line)
+      { root = "PARTUUID=1234", arch = "aarch64" })
+    assert.equal("root=PARTUUID=1234 ro console=ttyAMA0", line)
   end)
 end)
 

@@ -83,7 +83,7 @@ describe("the manifest of a virtual machine", function()
   describe("and its image", function()
     it("has one source", function()
       only("hypervisor.image.path", "cannot stand beside `name`",
-        vm { image = { name = "debian-12", path = "/x.img" } })
+        vm { image = { name = "debian:12", path = "/x.img" } })
       only("hypervisor.image", "names no image", vm { image = { sha256 = ("a"):rep(64) } })
       fine(vm { image = { url = "https://example.org/x.qcow2", sha256 = ("0"):rep(64) } })
     end)

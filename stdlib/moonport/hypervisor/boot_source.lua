@@ -46,16 +46,16 @@ end
 --- The command line.
 -- @tparam table manifest
 -- @tparam table lease
--- @tparam table facts `root` (true: there is a root disk; its kernel argument where the image
--- tells one), `arch`
+-- @tparam table facts `root` (true: there is a root disk; or the device, where the image tells
+-- it), `arch`
 -- @treturn string
 function M.cmdline(manifest, lease, facts)
   local own = manifest.hypervisor.cmdline
   if own then return M.expand(own, lease, manifest.name) end
   local console = CONSOLE[facts.arch] or CONSOLE.x86_64
   if not facts.root then return console end
-  local root = type(facts.root) == "string" and facts.root or "root=LABEL=cloudimg-rootfs"
-  return ("%s ro %s panic=0"):format(root, console)
+  local root = type(facts.root) == "string" and facts.root or "/dev/vda1"
+  return ("root=%s ro %s"):format(root, console)
 end
 
 return M

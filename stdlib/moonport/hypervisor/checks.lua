@@ -13,7 +13,7 @@ local M = {
   --- The size of a data disk when the manifest says nothing of it.
   DATA = 10 << 30,
   --- The image that is booted when the manifest names none.
-  IMAGE = "debian-12",
+  IMAGE = "debian:12",
 }
 
 -- Less than this and no kernel of a distribution comes up.

@@ -48,7 +48,7 @@ function M.apply(ctx, intent)
   fs.mkdirs(intent.supervisor, PRIVATE)
   account.let_through(ctx, intent.user)
   fs.mkdirs(intent.dir, PRIVATE)
-  if intent.keep and intent.user then fs.chmod(fs.dirname(intent.dir), 457) end
+  if intent.keep and intent.user then account.let_pass(fs.dirname(intent.dir)) end
   require("moonport.hypervisor.data_disk").make(intent.disk, spec.data_size(ctx.manifest))
   account.give(intent.dir, intent.user)
   account.give(intent.disk, intent.user)

@@ -110,6 +110,7 @@ function M.apply(ctx, intent)
   end
   for _, disk in pairs(disks) do account.give(disk.path, user) end
   account.give(intent.dir, user)
+  if user then account.let_pass(fs.dirname(intent.dir)) end
   return {
     disks = disks,
     kernel = readable(ctx, intent.dir, "kernel", image.kernel),

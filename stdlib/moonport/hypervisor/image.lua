@@ -17,13 +17,23 @@ end
 function M.plan(ctx)
   local wanted = boot_source.wanted(ctx.manifest)
   if not wanted then return {} end
-  local found = require("moonport.image").plan(wanted)
+  local found = require("moonport.image").plan(wanted, { state = ctx.state, config = ctx.config })
   return {
     {
       action = found.cached and "keep" or "create", what = "image " .. describe(wanted),
       to = not found.cached and ("downloaded and converted, from %s"):format(found.source) or nil,
     },
   }
+end
+
+local function ensure(ctx, wanted)
+  local image = require "moonport.image"
+  local found = image.ensure(wanted, {
+    state = ctx.state, config = ctx.config,
+    progress = function(text) ctx:progress("%s", text) end,
+  })
+  image.use(ctx, found)
+  return found
 end
 
 --- Sees to the image: downloads, verifies and converts it where that was not done before.
@@ -33,9 +43,7 @@ end
 function M.apply(ctx)
   local wanted = boot_source.wanted(ctx.manifest)
   local vm = ctx.manifest.hypervisor
-  local found = wanted and require("moonport.image").ensure(wanted, {
-    progress = function(text) ctx:progress("%s", text) end,
-  }) or {}
+  local found = wanted and ensure(ctx, wanted) or {}
   local result = {
     path = found.path, digest = found.digest, size = found.size,
     root = found.root or (found.path and true) or nil,

@@ -15,8 +15,7 @@ local sha256 = schema.string {
 
 local image = schema.record({
   name = schema.string {
-    pattern = "^[a-z0-9][a-z0-9.-]*$",
-    doc = "a cloud image by name, such as `debian-12`; `moonport image ls --known` lists them",
+    pattern = "^[a-z0-9][a-z0-9.:-]*$", doc = "a cloud image by name, such as `debian:12`",
   },
   url = schema.string {
     pattern = "^https?://%S+$", expected = "a URL that begins with `http://` or `https://`",
@@ -24,7 +23,7 @@ local image = schema.record({
   },
   path = schema.path { doc = "a disk image on this host: raw or qcow2" },
   sha256 = sha256,
-}, { whole = checks.image, doc = "the disk that it boots; without `kernel`, `debian-12`" })
+}, { whole = checks.image, doc = "the disk that it boots; without `kernel`, `debian:12`" })
 
 local disk = schema.record({
   size = schema.size {

@@ -15,6 +15,22 @@ local M = {
   CONSOLE = "stderr",
 }
 
+-- What QEMU says of its console, before any guest says a word.
+local function is_vmms_own(line)
+  return line.text:find "^char device redirected to /dev/pts/%d+ %(label %w+%)$" ~= nil
+end
+
+-- An iterator without what the VMM itself says among the output.
+local function without_vmms_own(next_line, state, control, closing)
+  local function pass()
+    while true do
+      local line = next_line(state, control)
+      if not line or not line.text or not is_vmms_own(line) then return line end
+    end
+  end
+  return pass, nil, nil, closing
+end
+
 --- Reads one of both.
 -- @tparam context ctx
 -- @tparam table options as for `moonport.logs.read`; `console`: the guest's console
@@ -24,7 +40,8 @@ function M.read(ctx, options)
   for key, value in pairs(options) do call[key] = value end
   call.dir = places.supervisor(ctx)
   call.stream = options.console and M.CONSOLE or M.SERVICE
-  return logs.read(call)
+  if options.console then return logs.read(call) end
+  return without_vmms_own(logs.read(call))
 end
 
 local function last_lines(ctx, options)

@@ -7,7 +7,6 @@ local errors = require "moonport.errors"
 local fs = require "moonport.fs"
 local keystore = require "moonport.keystore"
 local network = require "moonport.hypervisor.network"
-local process = require "moonport.process"
 
 local M = {}
 
@@ -46,7 +45,12 @@ local function check_files(manifest)
   if vm.kernel then check_file(vm.kernel, "hypervisor.kernel") end
   if vm.initrd then check_file(vm.initrd, "hypervisor.initrd") end
   if vm.image and vm.image.path then check_file(vm.image.path, "hypervisor.image.path") end
-  if manifest.keystore then keystore.check(manifest.keystore) end
+  if manifest.keystore then
+    keystore.check(manifest.keystore)
+    if vm.keystore ~= "virtiofs" then
+      require("moonport.hypervisor.service_disk").check_keystore(manifest.keystore)
+    end
+  end
   for _, share in ipairs(vm.shares) do
     local stat = try(fs.stat, share.path)
     if not stat or stat.type ~= "directory" then
@@ -56,43 +60,28 @@ local function check_files(manifest)
   end
 end
 
--- Programs that make disks, and the Debian package of each.
-local TOOLS = {
-  { "mcopy", "mtools" }, { "mkfs.vfat", "dosfstools" },
-}
-local IMAGE_TOOLS = { { "qemu-img", "qemu-utils" } }
-
--- Tools of administrators are not in everybody's PATH.
-local function find(name)
-  local found = process.which(name)
-  for _, dir in ipairs { "/usr/sbin", "/sbin", "/usr/local/sbin" } do
-    local path = fs.join(dir, name)
-    found = found or fs.exists(path) and path or nil
-  end
-  return found
-end
-
-local function missing_tools(list, missing)
-  for _, tool in ipairs(list) do
-    if not find(tool[1]) then missing[#missing + 1] = tool end
-  end
-end
+-- Programs that make disks, and those that are for images alone.
+local TOOLS = { "mkfs.vfat", "mcopy", "mmd" }
+local IMAGE_TOOLS = { "qemu-img", "debugfs" }
 
 --- The programs that are missing for a manifest.
 -- @tparam ?table manifest nil: for any
--- @treturn {{program,package},...}
+-- @treturn {{name,package},...}
 function M.missing_tools(manifest)
-  local missing = {}
-  missing_tools(TOOLS, missing)
-  if not manifest or checks.has_cloud_init(manifest) then missing_tools(IMAGE_TOOLS, missing) end
-  return missing
+  local names = table.move(TOOLS, 1, #TOOLS, 1, {})
+  if not manifest or checks.has_cloud_init(manifest) then
+    table.move(IMAGE_TOOLS, 1, #IMAGE_TOOLS, #names + 1, names)
+  end
+  return require("moonport.image.tools").missing(names)
 end
 
 local function check_tools(manifest)
   local missing = M.missing_tools(manifest)
   if #missing == 0 then return end
   local programs, packages = {}, {}
-  for index, tool in ipairs(missing) do programs[index], packages[index] = tool[1], tool[2] end
+  for index, tool in ipairs(missing) do
+    programs[index], packages[index] = tool.name, tool.package
+  end
   refuse("not_found", ("making a VM's disks needs `%s`, which is not here"):format(
     table.concat(programs, "`, `")), "apt-get install " .. table.concat(packages, " "))
 end
@@ -113,7 +102,8 @@ function M.run(ctx)
   for _, text in ipairs(checks.warnings(manifest)) do ctx:warn("%s", text) end
   check_files(manifest)
   check_tools(manifest)
-  local virtiofsd = require("moonport.vm").virtiofsd()
+  local vm = require "moonport.vm"
+  local virtiofsd = vm.virtiofsd and vm.virtiofsd()
   check_virtiofs(manifest, virtiofsd)
   local chosen = driver.look(ctx, { kernel = manifest.hypervisor.kernel,
     initrd = manifest.hypervisor.initrd })

@@ -4,6 +4,7 @@
 -- supervisor after a crash, the very same as at first.
 -- @module moonport.hypervisor.vmm
 
+local account = require "moonport.hypervisor.account"
 local boot_source = require "moonport.hypervisor.boot_source"
 local driver = require "moonport.hypervisor.driver"
 local errors = require "moonport.errors"
@@ -19,7 +20,6 @@ local units = require "moonport.units"
 local M = {}
 
 local PRIVATE = 448 -- 0700
-local PASS = 457 -- 0711
 
 -- For a supervisor that is told to end, at a shutdown of the host: the VMM then quits at once.
 local TERM_SECONDS = 10
@@ -90,12 +90,14 @@ function M.plan(ctx)
   }
 end
 
--- What is above the VMM's sockets lets its account through.
+-- What is above the VMM's sockets lets its account through: the deployment's directory, the store's
+-- and the one of all stores, which hold nothing else.
 local function make_runtime(ctx, intent)
-  fs.mkdirs(ctx:runtime_path(), PRIVATE)
-  if intent.spec.user then
-    fs.chmod(ctx:runtime_path(), PASS)
-    fs.chmod(fs.dirname(ctx:runtime_path()), PASS)
+  local dir = ctx:runtime_path()
+  fs.mkdirs(dir, PRIVATE)
+  for _ = 1, intent.spec.user and 3 or 0 do
+    account.let_pass(dir)
+    dir = fs.dirname(dir)
   end
 end
 
@@ -142,11 +144,12 @@ function M.kill(_, intent)
   limits.kill(intent)
 end
 
---- The undo of the step: shuts the machine down and removes what it ran in.
+--- The undo of the step: shuts the machine down and removes what it ran in. A guest that never came
+-- up would not hear its power button.
 -- @tparam context ctx
 -- @tparam table intent
 function M.undo(ctx, intent)
-  require("moonport.hypervisor.stop").run(ctx, intent)
+  require("moonport.hypervisor.stop").run(ctx, intent, not ctx.results.boot and { grace = 0 } or nil)
   fs.remove_tree(intent.sockets)
   limits.remove(ctx, intent)
 end

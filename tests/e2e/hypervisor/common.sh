@@ -4,11 +4,17 @@
 # Each test runs in a network namespace of its own, so that its interfaces and rules are nobody else's.
 # The guests are the tests' small one (fixtures/microvm), emulated by QEMU, unless a test says otherwise.
 if [[ -z ${MP_IN_NAMESPACE-} ]]; then
-  if ((EUID != 0)) || ! unshare --net true 2>/dev/null; then
+  if ((EUID != 0)) || ! unshare --net --mount true 2>/dev/null; then
     echo "skipped: a network namespace of one's own needs root"
     exit 77
   fi
-  MP_IN_NAMESPACE=1 exec unshare --net -- "$0" "$@"
+  MP_IN_NAMESPACE=1 exec unshare --net --mount -- "$0" "$@"
+fi
+# As udev has it; here it may be root's alone.
+if [[ $(stat -c %a /dev/net/tun) != 666 ]]; then
+  mknod "$SANDBOX/tun" c 10 200
+  chmod 666 "$SANDBOX/tun"
+  mount --bind "$SANDBOX/tun" /dev/net/tun
 fi
 # shellcheck source=tests/e2e/native/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../native/common.sh"
