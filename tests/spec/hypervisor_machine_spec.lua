@@ -116,6 +116,8 @@ describe("what is booted", function()
     local line = boot_source.cmdline(data, helper.LEASE,
       { root = "PARTUUID=1234", arch = "aarch64" })
     assert.equal("root=PARTUUID=1234 ro console=ttyAMA0", line)
+    line = boot_source.cmdline(data, helper.LEASE, { root = true, driver = "cloud-hypervisor" })
+    assert.equal("root=/dev/vda1 ro console=ttyS0 systemd.mask=serial-getty@hvc0.service", line)
   end)
 end)
 

@@ -47,7 +47,7 @@ end
 -- @tparam table manifest
 -- @tparam table lease
 -- @tparam table facts `root` (true: there is a root disk; or the device, where the image tells
--- it), `arch`
+-- it), `arch`, `driver`
 -- @treturn string
 function M.cmdline(manifest, lease, facts)
   local own = manifest.hypervisor.cmdline
@@ -55,7 +55,10 @@ function M.cmdline(manifest, lease, facts)
   local console = CONSOLE[facts.arch] or CONSOLE.x86_64
   if not facts.root then return console end
   local root = type(facts.root) == "string" and facts.root or "/dev/vda1"
-  return ("root=%s ro %s"):format(root, console)
+  local line = ("root=%s ro %s"):format(root, console)
+  -- Its hvc0 is where the service's output goes.
+  return facts.driver == "cloud-hypervisor" and line .. " systemd.mask=serial-getty@hvc0.service"
+    or line
 end
 
 return M

@@ -56,6 +56,7 @@ function M.allocate(ctx)
         kernel = made.kernel, initrd = made.initrd,
         cmdline = boot_source.cmdline(manifest, lease, {
           root = made.disks.root and (image.root or true), arch = sys.uname().machine,
+          driver = image.driver,
         }),
       },
       disks = made.disks, lease = lease, user = ctx.intents.data.user, cid = cid_of(lease),
