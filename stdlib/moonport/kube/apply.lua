@@ -4,6 +4,7 @@
 local errors = require "moonport.errors"
 local objects = require "moonport.kube.objects"
 local options_of = require "moonport.kube.options"
+local status = require "moonport.kube.status"
 local verbs = require "moonport.kube.verbs"
 
 local M = {}
@@ -76,11 +77,16 @@ local function bound_to(object, version)
 end
 
 -- Raises unless all conflicts are about fields that may be taken over: those at `paths`, and those
--- that the same manager has set by another verb, which the server counts as somebody else's.
+-- that the same manager has set by another verb, which the server counts as somebody else's. The
+-- error tells of the others alone.
 local function refuse_others(err, manager, paths)
+  local others = {}
   for _, conflict in ipairs(err.conflicts) do
-    if conflict.manager ~= manager and not is_within(conflict.field, paths) then error(err, 0) end
+    if conflict.manager ~= manager and not is_within(conflict.field, paths) then
+      others[#others + 1] = conflict
+    end
   end
+  if #others > 0 then error(status.with_conflicts(err, others), 0) end
 end
 
 local function is_conflict(err) return errors.is(err, "kube", "conflict") end
@@ -133,7 +139,8 @@ end
 --   them) takes over just those, and conflicts about others remain errors; true takes all;
 --   `field_manager` (the connection's); `field_validation`; and those of every method
 -- @treturn table the object as it is then
--- @raise {kind="kube", code="conflict", conflicts={{field=, manager=, api_version=}, ...}}
+-- @raise {kind="kube", code="conflict", conflicts={{field=, manager=, api_version=}, ...}}: those
+--   that `force` does not cover
 function M.apply(self, object, options)
   options = options_of.check("cluster:apply", options, apply_options)
   local force = forced_paths(options.force)

@@ -107,13 +107,15 @@ function M.conflicts(causes)
   return #list > 0 and list or nil
 end
 
-local function conflict_lines(list)
+-- attempt: "cannot apply ..."
+local function conflict_message(attempt, list)
   local lines = {}
   for index, conflict in ipairs(list) do
     local how = conflict.api_version and " (" .. conflict.api_version .. ")" or ""
     lines[index] = ("\n  %s: owned by `%s`%s"):format(conflict.field, conflict.manager, how)
   end
-  return table.concat(lines)
+  return ("%s: it sets %s not its own%s"):format(attempt,
+    #list == 1 and "a field that is" or "fields that are", table.concat(lines))
 end
 
 -- Hints, by code. Each gets the error's fields and what the call was about.
@@ -241,9 +243,8 @@ end
 local function message_of(err, about)
   if is_plainly_absent(err, about) then return "there is no " .. subject(about, true) end
   if err.conflicts then
-    local others = #err.conflicts == 1 and "a field that is" or "fields that are"
-    return ("%s: it sets %s not its own%s"):format(attempt_of(about), others,
-      conflict_lines(err.conflicts))
+    err.attempt = attempt_of(about)
+    return conflict_message(err.attempt, err.conflicts)
   end
   if err.code == "invalid" and #err.causes > 0 then
     return ("%s: it is invalid%s"):format(attempt_of(about), cause_lines(err.causes))
@@ -257,6 +258,16 @@ local function finish(err, about)
   local hint = hints[err.code]
   err.hint = err.hint or hint and hint(err, about) or nil
   return errors.new(err)
+end
+
+-- An error of server-side apply that tells of some of its conflicts: those that stand in the way.
+function M.with_conflicts(err, conflicts)
+  local fields = {}
+  for name, value in pairs(err) do fields[name] = value end
+  fields.conflicts = conflicts
+  fields.message = conflict_message(err.attempt, conflicts)
+  fields.hint = hints.conflict(fields, {})
+  return errors.new(fields)
 end
 
 -- The error that a `Status` object stands for.
