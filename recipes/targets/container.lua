@@ -65,6 +65,7 @@ local steps = {
     takes_over = true,
     allocate = container.pod.allocate,
     plan = container.pod.plan,
+    objects = container.pod.objects,
     apply = container.pod.apply,
     undo = container.pod.undo,
   }),

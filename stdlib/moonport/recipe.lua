@@ -40,6 +40,8 @@ M.define = definition.define
 --   plan(ctx)                   -> list of changes {action, what, from, to}, with the gate shut
 --   apply(ctx, intent)          -> result: plain data that later steps and verbs find in
 --                               ctx.results[NAME]. May run again with the same intent
+--   objects(ctx, intent)        -> list of plain tables: what plan tells and apply makes, where a
+--                               step has such; for a site to wrap. There is no intent in a plan
 --   undo(ctx, intent, result)   takes back what apply did or may have begun to do; result is nil
 --                               where apply has not ended. May run again. Without it the resources
 --                               that the step recorded are removed by their kinds

@@ -85,7 +85,7 @@ function M.as_present(ctx)
   return setmetatable({
     revision = present.revision, tag = ("%s-%d"):format(ctx.id, present.revision),
     manifest = present.manifest, intents = present.intents, results = present.results,
-    present = false,
+    present = false, planning = false, _recipe = present.recipe(),
   }, { __index = ctx })
 end
 

@@ -69,6 +69,8 @@ local function flatten_pod(template, into)
   local container = template.spec.containers[1]
   flatten_env(container.env, into)
   flatten(without(container, { env = true, name = true }), "", into)
+  -- Those that a site has put beside it.
+  flatten({ table.unpack(template.spec.containers, 2) }, "containers", into)
   flatten(without(template.spec, { containers = true, securityContext = true }), "", into)
   flatten(template.spec.securityContext or {}, "pod.securityContext", into)
   local metadata = template.metadata or {}

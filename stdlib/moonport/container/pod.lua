@@ -77,12 +77,28 @@ local function planned_parts(ctx)
   }
 end
 
+--- What is applied: a Pod, or a headless Service and a StatefulSet. The last one runs the service.
+-- A site changes them by wrapping this: what it has changed is planned, applied, and brought back
+-- by `start`, `restart`, rollback and undo.
+-- @tparam context ctx
+-- @tparam ?table intent none while planning
+-- @treturn {table,...}
+function M.objects(ctx, intent)
+  return workload.objects(ctx, intent and parts_of(ctx, intent) or planned_parts(ctx))
+end
+
+-- As the site has changed them.
+local function objects_of(ctx, intent)
+  local step = ctx:step "pod"
+  local objects = step and step.objects or M.objects
+  return objects(ctx, intent)
+end
+
 -- The objects of the revision that serves; none where it runs elsewhere.
 local function present_objects(ctx)
   local intent = ctx.present and ctx.present.intents.pod
   if not intent or not intent.kind then return nil end
-  local present = change.as_present(ctx)
-  return workload.objects(present, parts_of(present, intent))
+  return objects_of(change.as_present(ctx), intent)
 end
 
 local function describe(manifest)
@@ -94,7 +110,7 @@ end
 -- @tparam context ctx
 -- @treturn {change,...}
 function M.plan(ctx)
-  local wanted, present = workload.objects(ctx, planned_parts(ctx)), present_objects(ctx)
+  local wanted, present = objects_of(ctx), present_objects(ctx)
   local what = describe(ctx.manifest)
   if not present then
     return { { action = "create", what = what, to = "image " .. ctx.manifest.image } }
@@ -116,21 +132,34 @@ local function make_room(ctx, intent, object)
   end
 end
 
---- Applies the objects.
--- @tparam context ctx
--- @tparam table intent
--- @tparam[opt] table options `replicas`: in place of the manifest's, for a StatefulSet
--- @treturn table {kind, name, uid}
-function M.apply(ctx, intent, options)
-  local objects = workload.objects(ctx, parts_of(ctx, intent))
+-- `replicas`: in place of the manifest's, for a StatefulSet.
+local function apply_objects(ctx, intent, replicas)
+  local objects = objects_of(ctx, intent)
   local main = objects[#objects]
-  if options and options.replicas and main.kind == "StatefulSet" then
-    main.spec.replicas = options.replicas
-  end
+  if replicas and main.kind == "StatefulSet" then main.spec.replicas = replicas end
   if main.kind == "StatefulSet" then make_room(ctx, intent, main) end
   local applied
   for _, object in ipairs(objects) do applied = change.apply(ctx, intent.cluster, object) end
   return { kind = intent.kind, name = intent.name, uid = applied.metadata.uid }
+end
+
+--- Applies the objects.
+-- @tparam context ctx
+-- @tparam table intent
+-- @treturn table {kind, name, uid}
+function M.apply(ctx, intent)
+  return apply_objects(ctx, intent)
+end
+
+--- Brings the objects back as the step makes them, with all that a site has put around it.
+-- @tparam context ctx
+-- @tparam table intent
+function M.bring_back(ctx, intent)
+  if ctx:step "pod" then
+    ctx:reapply "pod"
+  else
+    M.apply(ctx, intent)
+  end
 end
 
 -- Gives the StatefulSet back to the revision that serves, which keeps it.
@@ -141,7 +170,11 @@ local function give_back(successor)
   if not found or marks.revision(found) == successor.revision or change.is_going(successor) then
     return
   end
-  M.apply(successor, intent, { replicas = successor.want == "stopped" and 0 or nil })
+  if successor.want == "stopped" then
+    apply_objects(successor, intent, 0)
+  else
+    M.bring_back(successor, intent)
+  end
 end
 
 --- Takes back what `apply` did.
@@ -172,7 +205,7 @@ local function stop_set(ctx, intent)
   local identity = identity_of(ctx, intent, "StatefulSet", intent.name)
   local found = resource.find(cluster, identity)
   if not found or not marks.is_ours(found, marks.of(ctx)) then return end
-  M.apply(ctx, intent, { replicas = 0 })
+  apply_objects(ctx, intent, 0)
   local seconds = END_SECONDS + (found.spec.template.spec.terminationGracePeriodSeconds or 0)
   cluster:wait("pods", { labels = names.selector(ctx) }, function(pod) return pod == nil end,
     { timeout = seconds, namespace = intent.namespace })

@@ -201,7 +201,7 @@ end
 -- @tparam context ctx
 function M.start(ctx)
   local intent = need_intent(ctx)
-  pod.apply(ctx, intent)
+  pod.bring_back(ctx, intent)
   await_ready(ctx, intent)
 end
 
@@ -232,7 +232,7 @@ function M.restart(ctx, options)
     pod.stop(ctx, intent, options)
     return M.start(ctx)
   end
-  pod.apply(ctx, intent)
+  pod.bring_back(ctx, intent)
   roll(clusters.reopen(intent.cluster), intent)
   await_ready(ctx, intent)
 end

@@ -12,7 +12,8 @@
 --   ctx.results.STEP         what an earlier step returned
 --   ctx.intents.STEP         what it had allocated
 --   ctx.present              {revision, manifest, intents, results} of the revision that serves
---                            while another is planned or applied; nil when there is none
+--                            while another is planned or applied; nil when there is none.
+--                            `present.recipe()` gives the recipe that it was deployed with
 --   ctx.planning             true inside `plan`
 --
 -- @module moonport.engine.context
@@ -28,7 +29,7 @@ Context.__name = "moonport.context"
 
 --- Makes a context.
 -- @tparam table fields `state`, `deployment` (row), `revision` (row), `observer`, `config`, and
--- `present` and `journal` where there are any
+-- `present`, `journal` and `recipe` where there are any
 -- @treturn context
 function M.new(fields)
   local state, deployment, revision = fields.state, fields.deployment, fields.revision
@@ -53,6 +54,7 @@ function M.new(fields)
     planning = fields.planning or false,
     _revision = revision,
     _journal = fields.journal,
+    _recipe = fields.recipe,
     _observer = fields.observer or function() end,
   }
   if fields.journal then
@@ -108,6 +110,33 @@ local function need_step(ctx, what)
     }
   end
   return ctx._step
+end
+
+--- Finds a step of the recipe, as the site has changed it.
+-- @tparam string name
+-- @treturn ?table step; nil where the recipe has none of that name, or no longer loads
+function Context:step(name)
+  for _, step in ipairs(self._recipe and self._recipe.steps or {}) do
+    if step.name == name then
+      return step
+    end
+  end
+end
+
+--- Applies a step once more with the intent that it has, for verbs that bring back what the step
+-- made: what a site has put around it holds for them, too.
+-- @tparam string name
+-- @return its result
+function Context:reapply(name)
+  local step, before, applying = self:step(name), self._step, self._applying
+  self._step, self._applying = name, true
+  local restore <close> = setmetatable({}, { -- luacheck: ignore restore
+    __close = function()
+      self._step, self._applying = before, applying
+    end,
+  })
+  local result = step.apply(self, self.intents[name])
+  return result
 end
 
 --- Records something that this step is about to make outside moonport. To be called before making

@@ -31,13 +31,31 @@ local function load_copies(job, dir)
   job.hooks = hooks_ok and kept or hooks.load()
 end
 
+-- Loads a recipe at its first call; nil where its copy no longer loads.
+local function lazily(dir, row)
+  local recipe
+  return function()
+    if recipe == nil then
+      local ok, found = pcall(copies.recipe, dir, row)
+      recipe = ok and found or false
+    end
+    return recipe or nil
+  end
+end
+
 -- What the revision that serves has, for steps and plans of another one.
 local function present_of(state, deployment, number)
   if not deployment.revision or deployment.revision == number then
     return nil
   end
   local row = state:revision(deployment.id, deployment.revision)
-  local present = { revision = row.number, manifest = row.manifest, intents = {}, results = {} }
+  local present = {
+    revision = row.number,
+    manifest = row.manifest,
+    intents = {},
+    results = {},
+    recipe = lazily(state:deployment_dir(deployment.name), row),
+  }
   for _, entry in ipairs(journal.open(state, deployment, row.number):entries()) do
     present.intents[entry.step] = entry.intent or {}
     present.results[entry.step] = entry.state == "done" and entry.result or nil
@@ -73,6 +91,7 @@ function M.open(env, deployment, revision, loaded)
     journal = job.journal,
     observer = job.observer,
     config = env.site and env.site.config,
+    recipe = job.recipe,
     present = present_of(state, deployment, revision.number),
   }
   return job
@@ -99,6 +118,7 @@ function M.planned(env, deployment, revision, loaded)
       revision = revision,
       observer = observer,
       config = env.site and env.site.config,
+      recipe = loaded.recipe,
       present = present_of(env.state, deployment, revision.number),
       planning = true,
     },

@@ -43,6 +43,10 @@ M.STEP_FIELDS = {
   plan = { "function", "(ctx) -> list of changes" },
   apply = { "function", "(ctx, intent) -> result" },
   undo = { "function", "(ctx, intent, result)" },
+  objects = {
+    "function",
+    "(ctx, intent) -> list of plain tables: what apply is to make, for a site to change",
+  },
   takes_over = { "boolean", "the revision that serves is stopped right before this step" },
 }
 
@@ -242,7 +246,7 @@ function Recipe:replace(name, fields)
   return self
 end
 
-local WRAPPED = { plan = true, apply = true, undo = true, allocate = true }
+local WRAPPED = { plan = true, apply = true, undo = true, allocate = true, objects = true }
 
 local function nothing() end
 
@@ -342,7 +346,7 @@ end
 
 local function functions_of(step)
   local names = {}
-  for _, name in ipairs { "allocate", "plan", "apply", "undo" } do
+  for _, name in ipairs { "allocate", "plan", "objects", "apply", "undo" } do
     if step[name] then
       names[#names + 1] = name
     end
