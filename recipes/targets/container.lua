@@ -88,6 +88,7 @@ return recipe.define {
   logs = container.service.logs,
   exec = container.service.exec,
   start = container.service.start,
+  drift = container.service.drift,
   stop = container.service.stop,
   restart = container.service.restart,
   wait = container.service.wait,

@@ -45,10 +45,12 @@ end
 -- States that need no start. A registration that has completed is not done again.
 local AS_WANTED = { running = true, starting = true, restarting = true, completed = true }
 
--- A deployment that is as wanted: makes sure that it runs.
+-- A deployment that is as wanted: makes sure that it runs, and runs as it was deployed.
 local function ensure_running(env, deployment)
   local status, serving = health(env, deployment)
-  if deployment.want == "running" and AS_WANTED[status.state] then
+  local runs = deployment.want == "running" and AS_WANTED[status.state]
+  local drift = runs and plan.drift(serving) or {}
+  if runs and #drift == 0 then
     return { outcome = "unchanged" }
   elseif not (serving.recipe and serving.recipe.start) then
     return { outcome = "unchanged", state = status.state }
@@ -58,7 +60,7 @@ local function ensure_running(env, deployment)
   env.state:update_deployment(deployment.id, { want = "running", boot_id = env.state.boot_id })
   env.state:add_event(deployment, "started", {})
   run.hook(serving, "start.after", {})
-  return { outcome = "started", was = status.state }
+  return { outcome = runs and "repaired" or "started", was = status.state, drift = drift }
 end
 
 -- An interrupted deployment of the very same thing goes on where it was.
@@ -117,8 +119,9 @@ end
 -- @tparam table loaded of `manifest.load`
 -- @tparam ?table options `replace`: deploy anew even what is unchanged; `wait`: seconds to wait for
 -- another command on the same deployment
--- @treturn table {name, outcome, revision, recipe_changed}; outcome is "deployed", "replaced",
--- "resumed", "started" (was as wanted, but did not run) or "unchanged"
+-- @treturn table {name, outcome, revision, recipe_changed, drift}; outcome is "deployed",
+-- "replaced", "resumed", "started" (was as wanted, but did not run), "repaired" (others had changed
+-- what runs: `drift` lists what) or "unchanged"
 -- @raise {kind = "deploy", code = "failed", failure = record} when it failed and was undone;
 -- {kind = "hook", code = "refused"}, {kind = "state", code = "busy"}, ...
 function M.run(env, loaded, options)
@@ -135,23 +138,28 @@ local function compare(env, deployment, wanted, result)
   result.fields = wanted_of.changes(serving, wanted.data, wanted.inputs)
   result.recipe_changed = wanted_of.recipe_changed(serving, wanted)
   if wanted_of.serves_already(env, deployment, wanted) then
-    local status = health(env, deployment)
+    local status, work = health(env, deployment)
     local fine = deployment.want == "running" and AS_WANTED[status.state]
-    result.outcome = fine and "unchanged" or "start"
+    result.steps = fine and plan.drift(work) or {}
+    result.outcome = not fine and "start" or #result.steps > 0 and "repair" or "unchanged"
     result.state = status.state
   else
     result.outcome = "replace"
   end
 end
 
+-- Outcomes of plans for what runs; and those in which no step is applied as for a new revision.
+local RUNS = { unchanged = true, repair = true }
+local AS_IT_IS = { unchanged = true, repair = true, start = true }
+
 --- Plans one manifest: tells what `run` would do, and changes nothing.
 -- @tparam table env
 -- @tparam table loaded
 -- @tparam ?table options as for `run`
 -- @treturn table {name, outcome, fields, steps, recipe_changed, changes}: outcome is "create",
--- "replace", "start", "resume", "settle" (something interrupted is undone first) or "unchanged";
--- `fields` lists {path, from, to}; `steps` what each step would change; `changes` is true when
--- anything would
+-- "replace", "start", "repair" (others have changed what runs), "resume", "settle" (something
+-- interrupted is undone first) or "unchanged"; `fields` lists {path, from, to}; `steps` what each
+-- step would change, or what others have; `changes` is true when anything would change
 function M.plan(env, loaded, options)
   return task.read_only(function()
     local wanted = wanted_of.prepare(env, loaded)
@@ -162,11 +170,11 @@ function M.plan(env, loaded, options)
       result.step = deployment.step
     elseif deployment.revision then
       compare(env, deployment, wanted, result)
-      if options and options.replace and result.outcome == "unchanged" then
+      if options and options.replace and RUNS[result.outcome] then
         result.outcome = "replace"
       end
     end
-    if result.outcome ~= "unchanged" and result.outcome ~= "start" then
+    if not AS_IT_IS[result.outcome] then
       result.steps = plan.run(job.planned(env, deployment, revision, wanted))
     end
     result.changes = result.outcome ~= "unchanged"

@@ -241,4 +241,17 @@ describe("the status of a service", function()
     local none = status.of_set({ spec = { replicas = 0 } }, {}, { name = "svc", want = "stopped" })
     assert.equal("stopped", none.state)
   end)
+
+  it("of several that somebody has scaled tells how many are wanted", function()
+    local about = { name = "svc", want = "running", replicas = 3 }
+    local scaled = status.of_set({ spec = { replicas = 1 } }, { running() }, about)
+    assert.same({ "running", 1, 1, 3, false }, { scaled.state, scaled.replicas.ready,
+      scaled.replicas.asked, scaled.replicas.wanted, scaled.ready })
+    assert.matches("1 of 3 replicas", scaled.problem, 1, true)
+    assert.equal("stopped", status.of_set({ spec = { replicas = 0 } }, {}, about).state)
+    local stopped = { name = "svc", want = "stopped", replicas = 3 }
+    local none = status.of_set({ spec = { replicas = 0 } }, {}, stopped)
+    assert.same({ "stopped", 0 }, { none.state, none.replicas.wanted })
+    assert.is_nil(none.problem)
+  end)
 end)

@@ -27,6 +27,7 @@ local OUTCOMES = {
   replaced = "replaced by revision %d",
   resumed = "went on and is deployed as revision %d",
   started = "unchanged, and started again (revision %d)",
+  repaired = "unchanged, and as it was deployed again (revision %d)",
   unchanged = "unchanged (revision %d)",
 }
 

@@ -24,6 +24,7 @@ local SIGNS = {
 local OUTCOMES = {
   create = { "will be created", "to create" },
   replace = { "will be replaced", "to replace" },
+  repair = { "is as wanted but was changed by others: will be as it was", "to repair" },
   start = { "is as wanted but does not run: will be started", "to start" },
   resume = { "was interrupted at step `%s`: will go on", "to go on with" },
   settle = {
@@ -32,7 +33,7 @@ local OUTCOMES = {
   unchanged = { "is as wanted", "unchanged" },
 }
 
-local ORDER = { "create", "replace", "start", "resume", "settle", "unchanged" }
+local ORDER = { "create", "replace", "repair", "start", "resume", "settle", "unchanged" }
 
 -- What recipes say is text already; it may be long.
 local function shown(value)

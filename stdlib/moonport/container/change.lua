@@ -37,8 +37,10 @@ local function explain_conflict(why, object)
   }
 end
 
--- What is on its way out, or has ended, would only seem to be there.
-local function is_spent(found)
+--- True for what is on its way out, or has ended: it only seems to be there.
+-- @tparam table found
+-- @treturn boolean
+function M.is_spent(found)
   return found.metadata.deletionTimestamp ~= nil
     or found.kind == "Pod" and ENDED[(found.status or {}).phase] ~= nil
 end
@@ -55,6 +57,12 @@ local function force_of(ctx)
   return paths
 end
 
+local function send(ctx, connection, object, dry_run)
+  return try(connection.apply, connection, object, {
+    field_manager = clusters.field_manager(ctx), force = force_of(ctx), dry_run = dry_run,
+  })
+end
+
 --- Applies an object, by server-side apply.
 -- @tparam context ctx
 -- @tparam table cluster identity of the cluster
@@ -68,16 +76,28 @@ function M.apply(ctx, cluster, object)
   if found then
     found.apiVersion, found.kind = object.apiVersion, object.kind
     if not marks.is_ours(found, marks.of(ctx)) then taken(object, found) end
-    if is_spent(found) then resource.remove(identity) end
+    if M.is_spent(found) then resource.remove(identity) end
   end
-  local applied, why = try(connection.apply, connection, object, {
-    field_manager = clusters.field_manager(ctx), force = force_of(ctx),
-  })
+  local applied, why = send(ctx, connection, object, false)
   if why then explain_conflict(why, object) end
   return applied
 end
 
---- The context of the revision that serves while another one is planned, applied or undone.
+--- What applying an object that is there would make of it; changes nothing.
+-- @tparam context ctx
+-- @tparam table cluster identity of the cluster
+-- @tparam table object
+-- @treturn ?table nil where the server cannot tell: an admission rule may know no dry run
+-- @raise {kind="container", code="conflict"}
+function M.would_apply(ctx, cluster, object)
+  local applied, why = send(ctx, clusters.reopen(cluster), object, true)
+  if errors.is(why, "kube", "conflict") then explain_conflict(why, object) end
+  if why and not errors.is(why, "kube") then error(why, 0) end
+  return applied
+end
+
+--- The context of the revision that serves while another one is planned, applied or undone: with
+-- the recipe that it was deployed with.
 -- @tparam context ctx with `present`
 -- @treturn table
 function M.as_present(ctx)

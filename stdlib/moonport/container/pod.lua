@@ -187,6 +187,36 @@ function M.undo(ctx, intent)
   if intent.service then resource.remove(identity_of(ctx, intent, SERVICE, intent.service)) end
 end
 
+-- What others have changed.
+
+local function main_of(ctx, intent)
+  local objects = objects_of(ctx, intent)
+  return objects[#objects]
+end
+
+--- The object that runs the service, as it is on the cluster.
+-- @tparam context ctx
+-- @tparam cluster cluster
+-- @tparam table intent
+-- @treturn ?table nil where there is none, or it is not ours
+function M.find(ctx, cluster, intent)
+  local found = resource.find(cluster, identity_of(ctx, intent, intent.kind, intent.name))
+  return found and marks.is_ours(found, marks.of(ctx)) and found or nil
+end
+
+--- What applying again would change about what runs: the server itself is asked, which knows how it
+-- writes what is given to it.
+-- @tparam context ctx
+-- @tparam table intent
+-- @treturn {{action,what,from,to},...}
+-- @raise {kind="container", code="conflict"} where others own what they have changed
+function M.drift(ctx, intent)
+  local found = M.find(ctx, clusters.reopen(intent.cluster), intent)
+  if not found or change.is_spent(found) then return {} end
+  local applied = change.would_apply(ctx, intent.cluster, main_of(ctx, intent))
+  return applied and changes.rows({ found }, { applied }) or {}
+end
+
 -- Stopping.
 
 -- True when the revision that takes over goes on with the same StatefulSet.

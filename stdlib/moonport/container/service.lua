@@ -12,7 +12,6 @@ local output = require "moonport.container.output"
 local pod = require "moonport.container.pod"
 local ready = require "moonport.container.ready"
 local registration = require "moonport.container.registration"
-local resource = require "moonport.container.resource"
 local status = require "moonport.container.status"
 local sys = require "moonport.sys"
 local workload = require "moonport.container.workload"
@@ -54,7 +53,10 @@ local function pods_of(ctx, cluster, intent)
 end
 
 local function about(ctx)
-  return { name = ctx.name, want = ctx.want, registration = ctx.manifest.registration ~= nil }
+  return {
+    name = ctx.name, want = ctx.want, registration = ctx.manifest.registration ~= nil,
+    replicas = ctx.manifest.container.replicas,
+  }
 end
 
 --- Tells how the service is.
@@ -66,12 +68,7 @@ function M.status(ctx)
   if not intent then return { state = "stopped" } end
   local cluster, found = clusters.reopen(intent.cluster)
   if intent.kind == "StatefulSet" then
-    local set = resource.find(cluster, {
-      api_version = SET.apiVersion, kind = SET.kind, namespace = intent.namespace,
-      name = intent.name,
-    })
-    if set and not marks.is_ours(set, marks.of(ctx)) then set = nil end
-    found = status.of_set(set, pods_of(ctx, cluster, intent), about(ctx))
+    found = status.of_set(pod.find(ctx, cluster, intent), pods_of(ctx, cluster, intent), about(ctx))
   else
     found = status.of_single(pods_of(ctx, cluster, intent)[1], about(ctx))
   end
@@ -193,15 +190,40 @@ end
 
 -- ---- changing -----------------------------------------------------------------------------------
 
+--- What others have changed about it, and `start` would make as it was.
+-- @tparam context ctx
+-- @treturn {change,...}
+function M.drift(ctx)
+  local intent = intent_of(ctx)
+  local rows = intent and pod.drift(ctx, intent) or {}
+  for _, row in ipairs(rows) do row.step = "pod" end
+  return rows
+end
+
 local function await_ready(ctx, intent)
   return ready.wait(ctx, clusters.reopen(intent.cluster), intent)
 end
 
+-- The StatefulSet, where it is that of this revision still, or again: a revision that was to take
+-- its place has failed without changing it, or its undo has given it back.
+local function set_that_serves(ctx, intent)
+  if intent.kind ~= "StatefulSet" then return nil end
+  local found = pod.find(ctx, clusters.reopen(intent.cluster), intent)
+  local serves = found and marks.revision(found) == ctx.revision and found.spec.replicas ~= 0
+  return serves and found or nil
+end
+
 --- Makes the pods again after they were stopped or are gone; fine when they run.
 -- @tparam context ctx
-function M.start(ctx)
+-- @tparam[opt] table options `resume`: after a revision that was to take its place has failed
+function M.start(ctx, options)
   local intent = need_intent(ctx)
-  pod.bring_back(ctx, intent)
+  local serving = options and options.resume and set_that_serves(ctx, intent)
+  if not serving then
+    pod.bring_back(ctx, intent)
+  elseif serving.spec.replicas ~= ctx.manifest.container.replicas then
+    return -- others have scaled it, and nobody has touched it
+  end
   await_ready(ctx, intent)
 end
 

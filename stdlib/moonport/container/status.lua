@@ -111,14 +111,27 @@ function M.of_single(pod, about)
   return status
 end
 
+-- What is told of a StatefulSet that somebody else has scaled.
+local function tell_scaled(status, asked, wanted)
+  status.reason = status.reason or "Scaled"
+  status.problem = status.problem
+    or ("somebody has set its StatefulSet to %d of %d replicas"):format(asked, wanted)
+  status.hint = status.hint
+    or ("deploy it again, and it has %d; if %d is meant, set `container.replicas` in the manifest")
+      :format(wanted, asked)
+end
+
 --- How a service of several pods is.
 -- @tparam ?table set the StatefulSet
 -- @tparam {pod,...} pods
--- @tparam table about `name`, `want`
--- @treturn table status; `replicas` is {ready, wanted, pods}
+-- @tparam table about `name`, `want`, `replicas` (of the manifest)
+-- @treturn table status; `replicas` is {ready, wanted, asked, pods}: `wanted` by the manifest,
+-- `asked` of Kubernetes, which others may have changed
 function M.of_set(set, pods, about)
   if not set then return gone(about) end
-  local wanted, worst, ready, restarts, list = set.spec.replicas or 1, nil, 0, 0, {}
+  local asked = set.spec.replicas or 1
+  local wanted = about.want ~= "stopped" and about.replicas or asked
+  local worst, ready, restarts, list = nil, 0, 0, {}
   for index, pod in ipairs(pods) do
     local one = M.of_pod(pod, about)
     list[index] = one
@@ -127,16 +140,17 @@ function M.of_set(set, pods, about)
   end
   local status = {}
   for key, value in pairs(worst or {}) do status[key] = value end
-  if wanted == 0 then
+  if asked == 0 then
     status.state = #pods == 0 and "stopped" or status.state
-  elseif #pods < wanted then
+  elseif #pods < asked then
     local worse = RANK[status.state or "running"] < RANK.starting
     status.state = worse and status.state or "starting"
     status.condition = status.condition or "Pending"
   end
-  status.replicas = { ready = ready, wanted = wanted, pods = list }
+  status.replicas = { ready = ready, wanted = wanted, asked = asked, pods = list }
   status.restarts, status.ready = restarts, wanted > 0 and ready >= wanted
   if #pods > 1 then status.pod, status.ip, status.node = nil, nil, nil end
+  if asked ~= wanted then tell_scaled(status, asked, wanted) end
   return status
 end
 

@@ -107,6 +107,20 @@ function M.run(job)
   return changes
 end
 
+--- What others have changed about what runs, as far as its recipe sees it.
+-- @tparam table job of the revision that serves
+-- @treturn table list of changes that `start` would make
+function M.drift(job)
+  local recipe, changes = job.recipe, {}
+  if not (recipe and recipe.start and recipe.drift) then
+    return changes
+  end
+  for index, change in ipairs(task.read_only(recipe.drift, job.ctx) or {}) do
+    changes[index] = check({ name = change.step or "drift", where = recipe.where }, change)
+  end
+  return changes
+end
+
 --- True when a plan would change something, or might.
 -- @tparam table changes
 -- @treturn boolean

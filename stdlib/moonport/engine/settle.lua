@@ -63,7 +63,7 @@ function M.resume_serving(env, deployment)
   if not (serving.recipe and serving.recipe.start) then
     return nil
   end
-  local ok, why = pcall(serving.recipe.start, serving.ctx)
+  local ok, why = pcall(serving.recipe.start, serving.ctx, { resume = true })
   return not ok and why or nil
 end
 

@@ -25,7 +25,16 @@ M.FIELDS = {
   status = { "function", "(ctx) -> {state, ...}" },
   logs = { "function", "(ctx, options) -> iterator of lines {time, stream, text}" },
   exec = { "function", "(ctx, options) -> {code, ...}" },
-  start = { "function", "(ctx) starts what `stop` has stopped" },
+  start = {
+    "function",
+    "(ctx, options) starts what `stop` has stopped; `options.resume`: after a revision that was to "
+      .. "take its place has failed",
+  },
+  drift = {
+    "function",
+    "(ctx) -> list of changes: by which `start` would make what runs as it was deployed again, "
+      .. "after others have changed it",
+  },
   stop = { "function", "(ctx, options) ends the service and keeps what was made for it" },
   restart = { "function", "(ctx, options); without it, stop and start" },
   wait = { "function", "(ctx, state, options) returns once the state is reached" },

@@ -27,11 +27,13 @@ before=$(set_json | jq -cS '{spec, annotations: .metadata.annotations}')
 refused 1 'spec.replicas \(other\)' deploy several.lua
 check_matches refused.err 'terminationGracePeriodSeconds \(other\)'
 check_matches refused.err 'container.force'
+check_matches refused.err 'revision 1 serves as before'
 check_equal "the StatefulSet" "$(set_json | jq -cS '{spec, annotations: .metadata.annotations}')" "$before"
 
 it "takes a field by force where its path is listed, and no other"
 more "force = { 'spec.replicas' },"
 refused 1 'terminationGracePeriodSeconds \(other\)' deploy several.lua
+! grep -F 'spec.replicas (other)' refused.err || check_failed "what is listed is told as a conflict"
 check_equal "replicas" "$(set_json | jq .spec.replicas)" 1
 other_applies '{ "replicas": 1 }' # it gives up the grace
 deploy several.lua
@@ -40,11 +42,46 @@ check_equal "who owns them" "$(set_json | jq -r '[.metadata.managedFields[] | se
 check_state several running
 
 it "tells of pods that somebody has scaled away, and has them back when it is deployed again"
+replicas() { field several '.replicas | "\(.ready) of \(.wanted), \(.asked) asked"'; }
 kubectl scale statefulset "$set" --replicas=1 >/dev/null
 kubectl wait --for=delete "pod/$set-1" "pod/$set-2" --timeout=60s >/dev/null 2>&1 || true
-check_equal "replicas in the status" "$(field several '.replicas | "\(.ready) of \(.wanted)"')" "1 of 1"
-deploy --replace several.lua
-check_equal "replicas in the status" "$(field several '.replicas | "\(.ready) of \(.wanted)"')" "3 of 3"
+check_equal "replicas in the status" "$(replicas)" "1 of 3, 1 asked"
+moonport status several >status.out
+check_matches status.out 'pods: +1 of 3 ready'
+check_matches status.out 'somebody has set its StatefulSet to 1 of 3 replicas'
+check_exit 10 moonport plan several.lua >plan.out
+check_matches plan.out 'was changed by others'
+check_matches plan.out '~ pod +replicas: 1 -> 3'
+deploy several.lua
+check_matches deploy.out 'as it was deployed again \(revision'
+check_equal "replicas in the status" "$(replicas)" "3 of 3, 3 asked"
+check_exit 0 moonport plan several.lua >plan.out
+
+it "does so where somebody has scaled all away"
+kubectl scale statefulset "$set" --replicas=0 >/dev/null
+kubectl wait --for=delete "pod/$set-0" --timeout=60s >/dev/null 2>&1 || true
+check_state several stopped
+check_equal "replicas in the status" "$(replicas)" "0 of 3, 0 asked"
+deploy several.lua
+check_equal "replicas in the status" "$(replicas)" "3 of 3, 3 asked"
+
+it "has another program back that somebody has put in the template's place"
+kubectl patch statefulset "$set" --type=json --field-manager=moonport -p \
+  '[{"op": "replace", "path": "/spec/template/spec/containers/0/env/0/value", "value": "other"}]' >/dev/null
+check_exit 10 moonport plan several.lua >plan.out
+check_matches plan.out '~ pod +env [A-Z_]+: other -> '
+deploy several.lua
+check_exit 0 moonport plan several.lua >plan.out
+
+it "leaves what another manager has taken meanwhile, and says whose it is"
+more ''
+deploy several.lua
+other_applies '{ "replicas": 2 }'
+for verb in plan deploy; do refused 1 'spec.replicas \(other\)' "$verb" several.lua; done
+check_equal "replicas" "$(set_json | jq .spec.replicas)" 2
+other_applies '{}' # it gives them up
+deploy several.lua
+check_equal "replicas in the status" "$(replicas)" "3 of 3, 3 asked"
 
 it "keeps what others add beside it"
 kubectl annotate statefulset "$set" other/note=kept >/dev/null
