@@ -11,6 +11,7 @@ local change = require "moonport.container.change"
 local changes = require "moonport.container.changes"
 local clusters = require "moonport.container.cluster"
 local host = require "moonport.container.host"
+local leftovers = require "moonport.container.leftovers"
 local marks = require "moonport.container.marks"
 local names = require "moonport.container.names"
 local resource = require "moonport.container.resource"
@@ -123,12 +124,26 @@ function M.plan(ctx)
   return rows
 end
 
+-- Takes out what applying would leave of the template before.
+local function clear(ctx, intent, found, object)
+  local applied = leftovers.possible(found, object)
+    and change.would_apply(ctx, intent.cluster, object)
+  local patch = applied and leftovers.patch(applied, object)
+  if not patch then return end
+  clusters.reopen(intent.cluster):patch(object, object.metadata.name, patch, {
+    type = "strategic", namespace = intent.namespace, field_manager = clusters.field_manager(ctx),
+  })
+end
+
 -- What the server does not let be changed in a StatefulSet has it made anew; its claims stay.
 local function make_room(ctx, intent, object)
   local identity = identity_of(ctx, intent, object.kind, object.metadata.name)
   local found = resource.find(clusters.reopen(intent.cluster), identity)
-  if found and marks.is_ours(found, marks.of(ctx)) and #changes.immutable(found, object) > 0 then
+  if not found or not marks.is_ours(found, marks.of(ctx)) then return end
+  if #changes.immutable(found, object) > 0 then
     resource.remove(identity)
+  else
+    clear(ctx, intent, found, object)
   end
 end
 
