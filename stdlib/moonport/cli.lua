@@ -20,7 +20,7 @@ M.GROUPS = {
   { "Looking", { "ps", "status", "logs", "exec", "explain" } },
   { "Running", { "start", "stop", "restart", "restore" } },
   { "Scripting", { "run", "repl", "recipe" } },
-  { "Housekeeping", { "gc", "doctor", "completion" } },
+  { "Housekeeping", { "image", "gc", "doctor", "completion" } },
 }
 
 --- The names of all commands.

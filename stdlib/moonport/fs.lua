@@ -85,8 +85,8 @@ for name, fn in pairs(core) do M[name] = fn end
 -- @tparam string from
 -- @tparam string to
 -- @tparam[opt] table options `mode` (default: the source's), `exclusive`, `sync` as for `write`;
---   `reflink_only=true`: raise "EOPNOTSUPP" or "EXDEV" rather than copy; `size`: bytes that the copy
---   has at least, by a hole at its end
+--   `reflink_only=true`: raise "EOPNOTSUPP" or "EXDEV" rather than copy; `size`: bytes that the
+--   copy has at least, by a hole at its end
 -- @treturn table `method`: "reflink" or "copy"; `bytes`: how many were copied
 
 --- Lists a directory, sorted by name.

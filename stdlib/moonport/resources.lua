@@ -17,6 +17,7 @@ local MODULES = {
   shim = "moonport.shim",
   vmm = "moonport.hypervisor.resource",
   cgroup = "moonport.cgroup",
+  image = "moonport.image.uses",
   kubernetes = "moonport.container.resource",
   ["kubernetes-host"] = "moonport.container.host",
   ["kubernetes-namespace"] = "moonport.container.namespace",

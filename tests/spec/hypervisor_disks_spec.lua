@@ -61,7 +61,7 @@ describe("what cloud-init is told", function()
       version = 2,
       ethernets = { uplink = {
         match = { macaddress = "52:54:00:12:34:56" }, addresses = { "172.30.0.6/30" },
-        routes = { { to = "0.0.0.0/0", via = "172.30.0.5" } },
+        gateway4 = "172.30.0.5",
         nameservers = { addresses = { "192.0.2.53" } },
         dhcp4 = false, dhcp6 = false, ["accept-ra"] = false,
       } },

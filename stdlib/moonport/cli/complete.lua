@@ -64,6 +64,21 @@ function offers.recipes(list, query)
   end
 end
 
+function offers.images(list, query)
+  local state <close> = open_state(query)
+  for _, record in ipairs(require("moonport.image").store({ state = state }):list()) do
+    local source = record.sources[1]
+    add(list, source and source.label or record.digest, record.arch)
+  end
+end
+
+function offers.image_sources(list)
+  for _, known in ipairs(require("moonport.image").known()) do
+    add(list, known.name, known.codename)
+  end
+  offers.files(list)
+end
+
 local function each_field(fn)
   require("moonport.deploy").register_targets { site = require("moonport.site").none() }
   local schema, manifest = require "moonport.schema", require "moonport.manifest"

@@ -178,7 +178,8 @@ local function network_config(input)
       uplink = {
         match = { macaddress = input.mac:lower() },
         addresses = { ("%s/%d"):format(input.address, input.prefix or 30) },
-        routes = { { to = "0.0.0.0/0", via = input.gateway } },
+        -- Not `routes`: with ifupdown, cloud-init sets those by route(8), which few images have.
+        gateway4 = input.gateway,
         nameservers = #servers > 0 and { addresses = servers } or nil,
         dhcp4 = false, dhcp6 = false, ["accept-ra"] = false,
       },

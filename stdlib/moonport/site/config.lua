@@ -51,7 +51,10 @@ local kube = schema.record({
 
 local image = schema.record({
   builder = schema.string { doc = "how images are built" },
-  mirrors = schema.map(schema.string {}, { default = {}, doc = "registry -> its mirror" }),
+  mirrors = schema.map(schema.string {}, {
+    default = {},
+    doc = "registry, or beginning of the URLs of cloud images -> its mirror",
+  }),
 }, { default = {} })
 
 local function whole()
