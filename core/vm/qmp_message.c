@@ -180,7 +180,7 @@ static char *put_utf8(char *to, unsigned code) {
 static const char *take_code_point(const char *at, const char *end, unsigned *code) {
   unsigned low;
   if (read_hex(at, end, code) < 0) {
-    *code = 0xfffd;
+    *code = '?'; /* of one byte: there may be no more room */
     return at;
   }
   at += 4;
