@@ -58,7 +58,11 @@ function M.of(driver, dir, record)
   if exit and exit.signal and not (said and said.reason:find "^guest") then
     return { reason = "vmm-killed", oom = exit.oom or false }
   end
-  if said then return { reason = said.reason, time = said.time } end
+  if said then
+    local reason = said.reason
+    if driver.refine_reason then reason = driver.refine_reason(dir, reason, record) end
+    return { reason = reason, time = said.time }
+  end
   return { reason = by_exit(exit) }
 end
 

@@ -220,8 +220,9 @@ function Machine:snapshot(dir)
   return migration.save(self, dir)
 end
 
-function Machine:restore(dir)
-  return migration.load(self, dir)
+function Machine:restore(dir, options)
+  migration.load(self, dir)
+  if not (options and options.paused) then self:run "cont" end
 end
 
 function Machine:events(options)

@@ -136,7 +136,7 @@ local function behaviour(words, plan)
   end
   add(words, "-action", ("reboot=%s,panic=shutdown"):format(
     spec.on_reboot == "exit" and "shutdown" or "reset"))
-  if spec.paused then add(words, "-S") end
+  if spec.paused or spec.restore then add(words, "-S") end
   if spec.restore then add(words, "-incoming", "defer") end
 end
 

@@ -58,7 +58,7 @@ function M.save(machine, dir)
   return { path = path, size = fs.stat(path).size }
 end
 
---- Fills a machine that was made to be restored. It is paused then where it was made `paused`.
+--- Fills a machine that was made to be restored.
 -- @tparam Machine machine
 -- @tparam string dir
 function M.load(machine, dir)
