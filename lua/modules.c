@@ -9,6 +9,7 @@
 #include "bind_json.h"
 #include "bind_kube.h"
 #include "bind_net.h"
+#include "bind_netlink.h"
 #include "bind_process.h"
 #include "bind_readline.h"
 #include "bind_store.h"
@@ -41,6 +42,9 @@ const luaL_Reg mp_c_modules[] = {
 #endif
     {"loader", luaopen_moonport_loader},
     {"net", luaopen_moonport_net},
+#ifdef MP_VM
+    {"netlink", luaopen_moonport_netlink},
+#endif
     {"process", luaopen_moonport_process},
     {"readline", luaopen_moonport_readline},
     {"secret", luaopen_moonport_secret},

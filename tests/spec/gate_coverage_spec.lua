@@ -27,6 +27,7 @@ local READS = {
   ["moonport.core.kube"] = "config open",
   ["moonport.core.loader"] = "files leave_working_directory source",
   ["moonport.core.net"] = "source_address",
+  ["moonport.core.netlink"] = "monitor namespaces open",
   ["moonport.core.process"] = "which",
   ["moonport.core.readline"] = "completer history read remember",
   ["moonport.core.secret"] = "digest is new reference scrub",
@@ -55,6 +56,8 @@ local READS = {
   ["moonport.kube.client"] = "close",
   ["moonport.kube.config"] = "explain",
   ["moonport.net.listener"] = "accept close port",
+  ["moonport.netlink"] = "addresses close link links neighbours routes",
+  ["moonport.netlink.monitor"] = "close next",
   ["moonport.process"] = "read read_line read_all lines wait identity",
   ["moonport.signals"] = "close wait",
   ["moonport.stream"] = "read read_line read_all lines close",
@@ -100,6 +103,7 @@ describe("the effect gate covers", function()
     local kube = require "moonport.core.kube"
     made.kube = kube.open(kube.config {
       kubeconfig = "/dev/null", server = "http://127.0.0.1:9", namespace = "moon" })
+    made.netlink = require("moonport.core.netlink").open()
     made.listener, made.stream = stream_pair(fs.join(dir, "socket"))
     made.qmp = qmp_double.open(fs.join(dir, "qmp"))
     made.echo = double.start()
@@ -112,6 +116,7 @@ describe("the effect gate covers", function()
     made.terminal:close()
     made.exchange:close()
     made.kube:close()
+    made.netlink:close()
     made.signals:close()
     made.stream:close()
     made.websocket:close()
@@ -154,6 +159,26 @@ describe("the effect gate covers", function()
       ["moonport.core.net"] = {
         connect = function() core.net.connect { host = "127.0.0.1", port = 9 } end,
         listen = function() core.net.listen { unix = other } end,
+      },
+      ["moonport.core.netlink"] = {
+        create_namespace = function() core.netlink.create_namespace "mp-gate" end,
+        delete_namespace = function() core.netlink.delete_namespace "mp-gate" end,
+      },
+      ["moonport.netlink"] = {
+        add_link = function() made.netlink:add_link { name = "mp-gate", kind = "tap" } end,
+        set_link = function() made.netlink:set_link("mp-gate", { up = true }) end,
+        delete_links = function() made.netlink:delete_links { "mp-gate" } end,
+        add_address = function() made.netlink:add_address("mp-gate", "10.0.0.1/24") end,
+        delete_address = function() made.netlink:delete_address("mp-gate", "10.0.0.1/24") end,
+        add_route = function() made.netlink:add_route { dst = "10.9.0.0/16", type = "throw" } end,
+        replace_route = function()
+          made.netlink:replace_route { dst = "10.9.0.0/16", type = "throw" }
+        end,
+        delete_route = function() made.netlink:delete_route { dst = "10.9.0.0/16" } end,
+        add_neighbour = function()
+          made.netlink:add_neighbour("mp-gate", "10.0.0.2", "02:00:5e:00:00:01")
+        end,
+        delete_neighbour = function() made.netlink:delete_neighbour("mp-gate", "10.0.0.2") end,
       },
       ["moonport.core.process"] = {
         run = function() core.process.run { "touch", other } end,

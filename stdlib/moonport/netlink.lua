@@ -1,0 +1,306 @@
+--- The network as the kernel has it: links, addresses, routes, neighbours and namespaces.
+--
+--     netlink.add_link {
+--       name = "tap0", kind = "tap", up = true, owner = 1000, addresses = { "172.30.0.1/30" },
+--     }
+--     print(netlink.default_route().link)
+--     netlink.delete_link "tap0"
+--
+-- The same calls are the methods of a connection, which may be one to another network namespace.
+-- No Lua runs there, only what the calls do; programs take `netns=` (`process.run`):
+--
+--     netlink.create_namespace "guest"
+--     local there <close> = netlink.open { netns = "guest" }
+--     there:set_link("lo", { up = true })
+--
+-- What is made is made whole or not at all. Reading is allowed in a plan. Every error has the
+-- kernel's own explanation in it, where it gave one.
+-- @module moonport.netlink
+
+local core = require "moonport.core.netlink"
+local errors = require "moonport.errors"
+
+local M = {}
+
+local Connection = {}
+Connection.__index = Connection
+Connection.__name = "moonport.netlink.connection"
+
+local _state = {}
+
+local function matches(item, wanted)
+  for field, value in pairs(wanted) do
+    if item[field] ~= value then return false end
+  end
+  return true
+end
+
+-- The items that have all the wanted fields; `known` are those that can be asked for.
+local function select(items, wanted, known)
+  for field in pairs(wanted or {}) do
+    if not known[field] then
+      errors.raise {
+        kind = "argument", code = "invalid",
+        message = ("there is no option `%s` here"):format(tostring(field)),
+      }
+    end
+  end
+  if not wanted or next(wanted) == nil then return items end
+  local found = {}
+  for _, item in ipairs(items) do
+    if matches(item, wanted) then found[#found + 1] = item end
+  end
+  return found
+end
+
+--- Opens a connection.
+-- @tparam[opt] table options `netns`: the namespace to act in (CAP_SYS_ADMIN): a name as `ip netns`
+-- gives it, a path or the pid of a process in it
+-- @treturn Connection to be closed, best by `<close>`
+-- @raise {kind="netlink"}: "ENOENT", "EPERM"
+function M.open(options)
+  local netns = options and options.netns
+  return setmetatable({ core = core.open(netns and tostring(netns)) }, Connection)
+end
+
+--- Closes it.
+function Connection:close()
+  self.core:close()
+end
+
+Connection.__close = Connection.close
+
+-- Links.
+
+--- Lists the links (network interfaces).
+-- @function links
+-- @tparam[opt] table options `kind`: only "tap", "bridge", "veth", ...; `master`: only those that
+-- belong to this one
+-- @treturn {link,...} in the order of their indices; a link is {index, name, kind, up, carrier,
+-- mtu, address, alias, master, parent}, a TAP has {owner, group, persistent, multi_queue, vnet_hdr}
+-- besides, a vlan its `id`; `ipv4` is {forwarding, rp_filter, route_localnet, proxy_arp}
+function Connection:links(options)
+  return select(self.core:links(), options, { kind = true, master = true })
+end
+
+--- Looks up one link.
+-- @function link
+-- @tparam string|integer name or its index
+-- @treturn link
+-- @raise {kind="netlink", code="ENODEV"}
+function Connection:link(name)
+  return self.core:link(name)
+end
+
+--- Makes a link, with all that is asked for or not at all.
+-- @function add_link
+-- @tparam table options `name` (at most 15 bytes), `kind` ("tap", "bridge", "veth", "vlan",
+-- "dummy"); `up`, `mtu`, `master`, `address` (the hardware's), `alias`, `addresses` (a list);
+-- `ipv4 = {rp_filter, route_localnet, forwarding, proxy_arp}`; `ipv6=false`: gives itself no
+-- link-local address. For a TAP `owner` and `group` (ids that may open it), `multi_queue`,
+-- `vnet_hdr`. For a veth `peer = {name, netns}`. For a vlan `link` (what it stands on) and `id`
+-- @treturn link
+-- @raise {kind="netlink"}: "EEXIST", "EPERM", ...
+function Connection:add_link(options)
+  self.core:add_link(options)
+  return self.core:link(options.name)
+end
+
+--- Changes a link.
+-- @function set_link
+-- @tparam string name
+-- @tparam table options `up`, `mtu`, `master` (false: none), `address`, `alias` (false: none),
+-- `name` (a new one), `netns` (moves there), `ipv4`, `ipv6` as for `add_link`
+-- @raise {kind="netlink"}: "ENODEV", "EPERM", ...
+function Connection:set_link(name, options)
+  self.core:set_link(name, options)
+end
+
+--- Deletes a link.
+-- @function delete_link
+-- @tparam string name
+-- @raise {kind="netlink"}: "ENODEV", "EPERM", "EOPNOTSUPP"
+function Connection:delete_link(name)
+  if self.core:delete_links { name } == 0 then
+    errors.raise {
+      kind = "netlink", code = "ENODEV",
+      message = ("could not delete the link `%s`: there is none"):format(name),
+    }
+  end
+end
+
+--- Deletes links together, which for many takes hardly longer than for one. Those that are not
+-- there are fine.
+-- @function delete_links
+-- @tparam {string,...} names
+-- @treturn integer how many there were
+function Connection:delete_links(names)
+  return self.core:delete_links(names)
+end
+
+-- Addresses.
+
+--- Lists the addresses.
+-- @function addresses
+-- @tparam[opt] table options `link`: a name; `family`: "inet" or "inet6"
+-- @treturn {table,...} of {address = "172.30.0.1/30", link, index, family, peer, scope, permanent}
+function Connection:addresses(options)
+  return select(self.core:addresses(), options, { link = true, family = true })
+end
+
+--- Adds an address to a link.
+-- @function add_address
+-- @tparam string link its name
+-- @tparam string address such as "172.30.0.1/30"
+-- @tparam[opt] table options `peer`: the address of the other end, where there is no subnet
+-- @raise {kind="netlink"}: "EEXIST", "ENODEV", "EPERM"
+function Connection:add_address(link, address, options)
+  self.core:add_address(link, address, options and options.peer)
+end
+
+--- Takes an address away from a link.
+-- @function delete_address
+-- @tparam string link
+-- @tparam string address
+-- @raise {kind="netlink"}: "EADDRNOTAVAIL", "ENODEV", "EPERM"
+function Connection:delete_address(link, address)
+  self.core:delete_address(link, address)
+end
+
+-- Routes.
+
+--- Lists the routes.
+-- @function routes
+-- @tparam[opt] table options `table`: "main" (unless given), "local", "default", a number, or
+-- "all"; `link`, `family`, `type`: only those
+-- @treturn {route,...} of {dst = "10.0.0.0/8" or "default", via, link, src, metric, table, type,
+-- protocol, scope, family}, and `hops` where it leads several ways
+function Connection:routes(options)
+  local wanted = {}
+  for field, value in pairs(options or {}) do wanted[field] = value end
+  local routes = self.core:routes(wanted.table)
+  wanted.table = nil
+  return select(routes, wanted, { link = true, family = true, type = true })
+end
+
+--- Adds a route.
+-- @function add_route
+-- @tparam table options `dst` (a prefix or "default"), `via`, `link`, `src`, `metric`, `table`,
+-- `type` ("unicast", "blackhole", "unreachable", ...)
+-- @raise {kind="netlink"}: "EEXIST", "ENETUNREACH", "EPERM", ...
+function Connection:add_route(options)
+  self.core:add_route(options)
+end
+
+--- Adds a route, or puts it in the place of the one with this destination and metric.
+-- @function replace_route
+-- @tparam table options as for `add_route`
+function Connection:replace_route(options)
+  self.core:replace_route(options)
+end
+
+--- Deletes a route.
+-- @function delete_route
+-- @tparam table options as for `add_route`: those given must match
+-- @raise {kind="netlink"}: "ESRCH" where there is none
+function Connection:delete_route(options)
+  self.core:delete_route(options)
+end
+
+--- The way out: the default route that is preferred.
+-- @function default_route
+-- @tparam[opt] table options `family`: "inet" (unless given) or "inet6"
+-- @treturn route|nil nil where there is none
+function Connection:default_route(options)
+  local best
+  local family = options and options.family or "inet"
+  for _, route in ipairs(self:routes { family = family, type = "unicast" }) do
+    if route.dst == "default" and (not best or route.metric < best.metric) then best = route end
+  end
+  return best
+end
+
+-- Neighbours.
+
+--- Lists the neighbours: which hardware address answers to an address.
+-- @function neighbours
+-- @tparam[opt] table options `link`, `family`: only those
+-- @treturn {table,...} of {address, hardware, link, index, state, family, proxy}
+function Connection:neighbours(options)
+  return select(self.core:neighbours(), options, { link = true, family = true })
+end
+
+--- Adds a neighbour, for good.
+-- @function add_neighbour
+-- @tparam string link
+-- @tparam string address
+-- @tparam string hardware its hardware address
+-- @tparam[opt] table options `replace`: in the place of one that is there
+-- @raise {kind="netlink"}: "EEXIST", "ENODEV", "EPERM"
+function Connection:add_neighbour(link, address, hardware, options)
+  self.core:add_neighbour(link, address, hardware, options and options.replace)
+end
+
+--- Deletes a neighbour.
+-- @function delete_neighbour
+-- @tparam string link
+-- @tparam string address
+-- @raise {kind="netlink"}: "ENOENT", "ENODEV", "EPERM"
+function Connection:delete_neighbour(link, address)
+  self.core:delete_neighbour(link, address)
+end
+
+-- Each as a function of the module, on a connection of its own to our network.
+
+local function ours()
+  if not _state.ours then
+    local opened = M.open()
+    if _state.ours then opened:close() else _state.ours = opened end
+  end
+  return _state.ours
+end
+
+for name, method in pairs(Connection) do
+  if name ~= "close" and name:sub(1, 2) ~= "__" then
+    M[name] = function(...) return method(ours(), ...) end
+  end
+end
+
+-- Namespaces.
+
+--- Lists the network namespaces that have a name.
+-- @function namespaces
+-- @treturn {string,...} sorted
+M.namespaces = core.namespaces
+
+--- Makes a network namespace with a name, which `ip netns` knows too. Nothing in it is up.
+-- @function create_namespace
+-- @tparam string name
+-- @raise {kind="netlink"}: "EEXIST", "EPERM"
+M.create_namespace = core.create_namespace
+
+--- Takes the name of a network namespace away; it goes with the last process in it.
+-- @function delete_namespace
+-- @tparam string name
+-- @raise {kind="netlink"}: "ENOENT", "EPERM"
+M.delete_namespace = core.delete_namespace
+
+--- Watches for changes, from now on.
+--
+--     local events <close> = netlink.monitor { "link", "address" }
+--     for event in events do
+--       if event.action == "lost" then look_again() end
+--     end
+-- @tparam table options what to watch, as list elements: "link", "address", "route", "neighbour";
+-- `netns` as for `open`; `buffer`: bytes of events that may wait (1 MiB)
+-- @treturn iterator of {what = "link", action = "new"|"del", link = {...}}, the field named after
+-- what it is, with indices in place of other links' names; {action = "lost"} where events came
+-- faster than they were read: some are missing, and what was known has to be read anew. `:next()`
+-- waits for one; to be closed, best by `<close>`
+-- @raise {kind="netlink"}
+function M.monitor(options)
+  local what = table.move(options, 1, #options, 1, {})
+  return core.monitor(what, options.netns and tostring(options.netns), options.buffer)
+end
+
+return M
