@@ -10,6 +10,7 @@
 #include "bind_kube.h"
 #include "bind_net.h"
 #include "bind_netlink.h"
+#include "bind_nftables.h"
 #include "bind_process.h"
 #include "bind_readline.h"
 #include "bind_store.h"
@@ -44,6 +45,7 @@ const luaL_Reg mp_c_modules[] = {
     {"net", luaopen_moonport_net},
 #ifdef MP_VM
     {"netlink", luaopen_moonport_netlink},
+    {"nftables", luaopen_moonport_nftables},
 #endif
     {"process", luaopen_moonport_process},
     {"readline", luaopen_moonport_readline},

@@ -28,6 +28,7 @@ local READS = {
   ["moonport.core.loader"] = "files leave_working_directory source",
   ["moonport.core.net"] = "source_address",
   ["moonport.core.netlink"] = "monitor namespaces open",
+  ["moonport.core.nftables"] = "open monitor",
   ["moonport.core.process"] = "which",
   ["moonport.core.readline"] = "completer history read remember",
   ["moonport.core.secret"] = "digest is new reference scrub",
@@ -55,6 +56,9 @@ local READS = {
   ["moonport.http.download"] = "close wait",
   ["moonport.kube.client"] = "close",
   ["moonport.kube.config"] = "explain",
+  ["moonport.nftables"] = "close list",
+  ["moonport.nftables.monitor"] = "close next",
+  ["moonport.nftables.writer"] = "",
   ["moonport.net.listener"] = "accept close port",
   ["moonport.netlink"] = "addresses close link links neighbours routes",
   ["moonport.netlink.monitor"] = "close next",
@@ -104,6 +108,7 @@ describe("the effect gate covers", function()
     made.kube = kube.open(kube.config {
       kubeconfig = "/dev/null", server = "http://127.0.0.1:9", namespace = "moon" })
     made.netlink = require("moonport.core.netlink").open()
+    made.nftables = require("moonport.core.nftables").open()
     made.listener, made.stream = stream_pair(fs.join(dir, "socket"))
     made.qmp = qmp_double.open(fs.join(dir, "qmp"))
     made.echo = double.start()
@@ -117,6 +122,7 @@ describe("the effect gate covers", function()
     made.exchange:close()
     made.kube:close()
     made.netlink:close()
+    made.nftables:close()
     made.signals:close()
     made.stream:close()
     made.websocket:close()
@@ -199,6 +205,11 @@ describe("the effect gate covers", function()
       ["moonport.kube.client"] = {
         websocket = function() made.kube:websocket { path = "/api/v1/x" } end,
         request = function() made.kube:request { path = "/api/v1/pods", method = "POST" } end,
+      },
+      ["moonport.nftables"] = {
+        apply = function()
+          made.nftables:apply { { kind = "table", action = "add", family = 1, name = "moonport-gate" } }
+        end,
       },
       ["moonport.process"] = {
         write = function() made.child:write "x" end,

@@ -1,0 +1,76 @@
+--- Events of nftables, one for each transaction.
+--
+-- @module moonport.nft.monitor
+local core = require "moonport.core.nftables"
+local objects = require "moonport.nft.objects"
+
+local M = {}
+
+local monitor = {}
+monitor.__index = monitor
+
+local function change_of(message)
+  return {
+    what = message.kind == "object" and "counter" or message.kind,
+    gone = message.gone or false,
+    family = objects.FAMILY_NAMES[message.family] or message.family,
+    table = message.kind == "table" and message.name or message.table,
+    name = message.kind ~= "table" and message.name or nil,
+    chain = message.chain,
+    handle = message.handle,
+  }
+end
+
+-- Messages up to a generation are one transaction.
+local function take(self, message)
+  if message.kind == "generation" then
+    table.insert(self.ready, {
+      generation = message.generation,
+      pid = message.pid,
+      process = message.process,
+      port = message.port,
+      changes = self.changes,
+    })
+    self.changes = {}
+  else
+    table.insert(self.changes, change_of(message))
+  end
+end
+
+--- The next transaction.
+-- @treturn ?table nil once closed
+function monitor:next()
+  while #self.ready == 0 do
+    local messages, lost = self.core:next()
+    if not messages then
+      return nil
+    elseif lost then
+      self.changes = {}
+      table.insert(self.ready, { lost = true, changes = {} })
+    end
+    for _, message in ipairs(messages) do
+      take(self, message)
+    end
+  end
+  return table.remove(self.ready, 1)
+end
+
+monitor.__call = monitor.next
+
+--- Ends it.
+function monitor:close()
+  self.core:close()
+end
+
+monitor.__close = monitor.close
+
+--- Opens a monitor.
+-- @tparam ?table options `netns`
+-- @treturn monitor
+function M.open(options)
+  local netns = options and options.netns
+  return setmetatable({ core = core.monitor(netns and tostring(netns)), ready = {}, changes = {} },
+    monitor)
+end
+
+return M
