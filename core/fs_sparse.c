@@ -44,7 +44,7 @@ static int grow(int fd, const char *path, uint64_t size, uint64_t *before, mp_er
 
 int mp_fs_sparse(const char *path, uint64_t size, mode_t mode, uint64_t *before, mp_error *err) {
   bool made;
-  uint64_t had;
+  uint64_t had = 0;
   if (size > INT64_MAX)
     return mp_error_set(err, domain, MP_INVALID, "no file has %" PRIu64 " bytes", size);
   auto_fd fd = open_or_make(path, mode, &made, err);

@@ -50,22 +50,29 @@ end
 
 -- What becomes of a download or a file.
 
-local function add_kernel(source, dir, disk, progress)
-  local unpacked, from = source.unpacked, nil
-  if unpacked then
-    progress("fetching the kernel of " .. source.label)
-    local path = fs.join(dir, "kernel")
-    if download.beside(unpacked, "kernel", path, progress) then
-      kernel.unpack_kernel(path)
-      from = unpacked.kernel.url
-      download.beside(unpacked, "initrd", fs.join(dir, "initrd"), progress)
-    end
+-- Both or none: they belong together.
+local function fetch_kernel(source, dir, progress)
+  local unpacked = source.unpacked
+  if not unpacked then return nil end
+  progress("fetching the kernel of " .. source.label)
+  local path = fs.join(dir, "kernel")
+  if not download.beside(unpacked, "kernel", path, progress) then return nil end
+  if not download.beside(unpacked, "initrd", fs.join(dir, "initrd"), progress) then
+    fs.remove(path)
+    return nil
   end
+  kernel.unpack_kernel(path)
+  return unpacked.kernel.url
+end
+
+local function add_kernel(source, dir, disk, progress)
+  local from = fetch_kernel(source, dir, progress)
   local found = kernel.extract(disk, dir, from ~= nil)
   return {
     root = found.root, kernel_version = found.version, kernel_missing = found.missing,
     kernel_from = from or found.kernel and "the image" or nil,
-    has_kernel = fs.exists(fs.join(dir, "kernel")), has_initrd = fs.exists(fs.join(dir, "initrd")),
+    has_kernel = from ~= nil or found.kernel ~= nil,
+    has_initrd = from ~= nil or found.initrd ~= nil,
   }
 end
 
@@ -209,6 +216,24 @@ function M.ensure(wanted, env)
   local record = own_kernel(provide(store, source, env), wanted)
   if env.ctx then uses.record(env.ctx, record.digest) end
   return record
+end
+
+--- Keeps an image from being removed as long as a step's deployment has it. `ensure` does so itself
+-- where it gets the step's `ctx`.
+-- @tparam context ctx
+-- @tparam table record as @{ensure} gives it
+-- @raise {kind="image", code="not_found"} when it was removed meanwhile
+function M.use(ctx, record)
+  local store = M.store { state = ctx.state }
+  local use <close> = store:use() -- luacheck: ignore use
+  if not store:get(record.digest) then
+    errors.raise {
+      kind = "image", code = "not_found",
+      message = ("the image %s was removed meanwhile"):format(record.digest:sub(8, 19)),
+      hint = "deploy again",
+    }
+  end
+  uses.record(ctx, record.digest)
 end
 
 --- Lists the images, the newest first.

@@ -6,6 +6,7 @@ local fs = require "moonport.fs"
 local image = require "moonport.image"
 local catalog = require "moonport.image.catalog"
 local checksums = require "moonport.image.checksums"
+local partitions = require "moonport.image.partitions"
 local process = require "moonport.process"
 local source = require "moonport.image.source"
 local state_of = require "moonport.state"
@@ -400,6 +401,40 @@ describe("images", function()
       local _, err = try(image.ensure, { path = path }, env)
       assert.is_true(errors.is(err, "image", "invalid"), tostring(err))
       assert.truthy(err.message:find(what, 1, true), err.message)
+    end
+  end)
+
+  it("have a kernel that is unpacked, where it is compressed as on arm64", function()
+    local base = "ubuntu/releases/24.04/release/"
+    publish(base .. UBUNTU .. ".img", "disk.qcow2")
+    write_list(base .. "SHA256SUMS", "sha256", UBUNTU .. ".img")
+    local name = UBUNTU .. "-vmlinuz-generic"
+    write(base .. "unpacked/" .. name, "kernel for arm64\n")
+    process.run { "gzip", fs.join(site, base, "unpacked", name) }
+    fs.rename(fs.join(site, base, "unpacked", name .. ".gz"), fs.join(site, base, "unpacked", name))
+    write(base .. "unpacked/" .. UBUNTU .. "-initrd-generic", "initrd\n")
+    write_list(base .. "unpacked/SHA256SUMS", "sha256", name, UBUNTU .. "-initrd-generic")
+    local got = image.ensure({ name = "ubuntu:24.04", arch = "x86_64" }, env)
+    assert.equal("kernel for arm64", first_line(got.kernel))
+  end)
+
+  it("whose tables hold anything at all end in a list or in a clear error", function()
+    local seed = tonumber(os.getenv "MP_SEED") or os.time()
+    math.randomseed(seed)
+    local path = fs.join(dir, "wild.raw")
+    for _, name in ipairs { "disk.raw", "pc.raw", "plain.raw" } do
+      local whole = fs.read(fs.join(images, name)):sub(1, 3 << 20)
+      for round = 1, 60 do
+        local at = math.random(1, 2048)
+        local bytes = {}
+        for index = 1, math.random(1, 24) do bytes[index] = string.char(math.random(0, 255)) end
+        local wild = table.concat(bytes)
+        fs.write(path, whole:sub(1, at - 1) .. wild .. whole:sub(at + #wild), { sync = false })
+        fs.sparse(path, 32 << 20)
+        local found, err = try(partitions.read, path)
+        assert.is_true(found ~= nil or errors.is(err, "image", "truncated"),
+          ("MP_SEED=%d, %s, round %d: %s"):format(seed, name, round, tostring(err)))
+      end
     end
   end)
 

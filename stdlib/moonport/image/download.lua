@@ -2,7 +2,9 @@
 -- @module moonport.image.download
 
 local checksums = require "moonport.image.checksums"
+local crypto = require "moonport.crypto"
 local errors = require "moonport.errors"
+local fs = require "moonport.fs"
 local http = require "moonport.http"
 local task = require "moonport.task"
 
@@ -59,6 +61,13 @@ local function mismatch(source, expected, cause)
   }
 end
 
+-- What an earlier command fetched whole, and could not make an image of: its disk was full, say.
+local function is_there(path, expected)
+  if not fs.exists(path) then return false end
+  local algorithm = expected.sha256 and "sha256" or expected.sha512 and "sha512"
+  return algorithm ~= nil and crypto.hash_file(algorithm, path) == expected[algorithm]
+end
+
 --- Downloads an image.
 -- @tparam table source of `moonport.image.source`
 -- @tparam string path where it appears, once it is whole and verified
@@ -67,6 +76,7 @@ end
 -- @raise {kind="image", code="checksum"}, {kind="http"}
 function M.image(source, path, progress)
   local expected = checksums.expected(source)
+  if is_there(path, expected) then return { expected = expected, size = fs.stat(path).size } end
   local result, why = try(fetch_patiently, source, expected, path, progress)
   if errors.is(why, "http", "checksum") and expected.list then
     -- "latest" may have become another image between the list and the file.

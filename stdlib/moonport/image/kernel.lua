@@ -13,11 +13,12 @@ local M = {}
 
 local READABLE = "^[%w.+_~-]+$" -- names that debugfs takes as they are
 local GZIP = "\x1f\x8b"
+local LIMITS = { cpu = 60, fsize = 1 << 30 } -- whatever an image says of itself
 
 local function debugfs(disk, partition, request, cwd)
   return tools.run {
     "debugfs", "-R", request, ("%s?offset=%d"):format(disk, partition.start), cwd = cwd,
-    rlimits = { cpu = 60 }, limit = 4 << 20,
+    rlimits = LIMITS, limit = 4 << 20,
   }.stdout
 end
 
@@ -90,7 +91,7 @@ end
 local function unpack_kernel(path)
   if fs.read_at(path, 0, 2) ~= GZIP then return end
   local plain = path .. ".plain"
-  tools.run { "gzip", "-dc", path, stdout = { file = plain, mode = "0644" } }
+  tools.run { "gzip", "-dc", path, stdout = { file = plain, mode = "0644" }, rlimits = LIMITS }
   fs.rename(plain, path)
 end
 

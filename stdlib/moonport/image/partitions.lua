@@ -11,6 +11,7 @@ local M = {}
 
 local SECTOR = 512
 local MOST = 128 -- partitions; more than any image has
+local LAST = 1 << 50 -- sectors; more than any disk has
 local EXTENDED = { [0x05] = true, [0x0f] = true, [0x85] = true }
 
 local function cut_short(path)
@@ -30,7 +31,7 @@ end
 
 local function gpt_entry(bytes, number)
   local kind, id, first, last = ("<c16c16I8I8"):unpack(bytes)
-  if kind == ("\0"):rep(16) then return nil end
+  if kind == ("\0"):rep(16) or first < 0 or last < first or last > LAST then return nil end
   return {
     number = number, type = guid(kind), partuuid = guid(id), start = first * SECTOR,
     size = (last - first + 1) * SECTOR,
@@ -41,8 +42,9 @@ local function read_gpt(path, size)
   local header = fs.read_at(path, SECTOR, 92)
   if #header < 92 or header:sub(1, 8) ~= "EFI PART" then return nil end
   local backup, at, count, length = ("<I8"):unpack(header, 33), ("<I8I4I4"):unpack(header, 73)
-  if (backup + 1) * SECTOR > size then cut_short(path) end
-  if length < 128 or length > 4096 or count > MOST or at * SECTOR >= size then return {} end
+  if backup < 0 or backup > LAST or (backup + 1) * SECTOR > size then cut_short(path) end
+  if length < 128 or length > 4096 or count > MOST then return {} end
+  if at < 0 or at > LAST or at * SECTOR >= size then return {} end
   local table_bytes, list = fs.read_at(path, at * SECTOR, count * length), {}
   for number = 1, #table_bytes // length do
     local entry = gpt_entry(table_bytes:sub((number - 1) * length + 1, number * length), number)
