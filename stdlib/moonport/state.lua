@@ -180,6 +180,12 @@ function M.open(options)
   return setmetatable(fields, State)
 end
 
+--- True for the empty store that stands for one that does not exist: it has no UUID and no key.
+-- @treturn boolean
+function State:is_none()
+  return self.db == NO_DATABASE
+end
+
 --- Closes the store.
 function State:close()
   if self.db then

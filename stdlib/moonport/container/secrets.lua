@@ -52,6 +52,10 @@ end
 
 local function plan(ctx, what, intent)
   if not (intent and intent.name) then return {} end
+  -- Its name has the store in it.
+  if ctx.state:is_none() then
+    return { { action = "create", what = what, to = "a Secret, named once there is a store" } }
+  end
   local found = resource.find(clusters.open(ctx), identity_of(ctx, intent))
   return { { action = found and "keep" or "create", what = what, to = "Secret " .. intent.name } }
 end

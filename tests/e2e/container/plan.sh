@@ -33,7 +33,7 @@ for command in "plan" "deploy --dry-run"; do
   check_exit 10 moonport $command planned.lua >plan.out 2>plan.err
   check_matches plan.out '\+ namespace +namespace '"$SPACE"
   check_matches plan.out '\+ host +service to this host'
-  check_matches plan.out '\+ keystore +keystore'
+  check_matches plan.out '\+ keystore +keystore: a Secret, named once there is a store'
   check_matches plan.out '\+ pod +pod'
 done
 check_equal "what is on the cluster" "$(world)" "$before"
