@@ -214,9 +214,17 @@ describe("the manifest of a pod", function()
     })
     local text = table.concat(warnings, "\n")
     for _, part in ipairs { "`user`", "`limits.pids`", "`limits.nofile`", "`limits.storage`",
-      "`stop.signal`", "`restart.backoff`", "`log.max_files`" } do
+      "`stop.signal`", "`restart.backoff`", "`log.max_files`",
+      "`/x` is root's where its node makes it: uid 1000" } do
       assert.truthy(text:find(part, 1, true), part .. " is not in: " .. text)
     end
-    assert.equal(7, #warnings)
+    assert.equal(8, #warnings)
+  end)
+
+  it("says nothing of a directory of the node to who runs as root", function()
+    assert.same({}, checks.warnings(helper.manifest { container = {
+      data = { kind = "host", path = "/x" },
+      security = { run_as_user = 0, run_as_non_root = false },
+    } }))
   end)
 end)

@@ -226,6 +226,18 @@ local IGNORED = {
   { "log", "max_files", "the node's kubelet rotates the logs of pods" },
 }
 
+-- A node makes the directory as root's, and `fsGroup` leaves directories of nodes alone.
+local function warn_of_host_data(manifest, found)
+  local uid, path = M.user(manifest), manifest.container.data.path or manifest.data_dir
+  if uid ~= 0 then
+    found[#found + 1] = ("`%s` is root's where its node makes it: uid %d, as which the pod runs, "
+      .. "writes there only after `chown %d` on each node"):format(path, uid, uid)
+  end
+  if manifest.limits.storage then
+    found[#found + 1] = "`limits.storage` does not hold for a directory of a host"
+  end
+end
+
 --- What a manifest asks for and a pod runs without.
 -- @tparam table manifest its data, in normal form
 -- @treturn {string,...} one sentence for each
@@ -243,9 +255,7 @@ function M.warnings(manifest)
       .. "(`container.security.run_as_user`)"
     found[#found + 1] = text:format(M.user(manifest))
   end
-  if manifest.container.data.kind == "host" and manifest.limits.storage then
-    found[#found + 1] = "`limits.storage` does not hold for a directory of a host"
-  end
+  if manifest.container.data.kind == "host" then warn_of_host_data(manifest, found) end
   return found
 end
 
