@@ -139,6 +139,9 @@ local function sweep_marked(sweep)
     for _, orphan in ipairs(orphans) do
       if orphan.problem then
         add_problem(sweep, orphan.what, orphan.problem)
+      elseif orphan.unseen then
+        sweep.rows[#sweep.rows + 1] =
+          { what = orphan.what, action = "not looked at", note = orphan.unseen }
       else
         act(sweep, orphan.what or resources.describe(name, orphan.identity), function()
           kind.remove(orphan.identity)
@@ -151,8 +154,8 @@ end
 --- Sweeps.
 -- @tparam table env {state, site, observer}
 -- @tparam ?table options `dry`: only tell
--- @treturn table list of {what, action, error}; action is "removed", "taken back", "failed", and in
--- a dry run "would be ..."
+-- @treturn table list of {what, action, error, note}; action is "removed", "taken back", "failed",
+-- "not looked at" (`note` says why), and in a dry run "would be ..."
 function M.run(env, options)
   local sweep = { env = env, dry = options and options.dry or false, rows = {} }
   for _, deployment in ipairs(env.state:deployments()) do

@@ -29,7 +29,8 @@ local _state = { kinds = {} }
 -- @tparam string kind
 -- @tparam table fields `remove(identity)`; `describe(identity)` -> text for people; and, for `gc`,
 -- `orphans(state, env)` -> list of {identity, what}: those with this store's mark that no
--- deployment has; an entry {what, problem} says what could not be looked at, and why
+-- deployment has; an entry {what, problem} says what could not be looked at, and why, and one of
+-- {what, unseen} what one may not look at, which is no failure
 function M.register(kind, fields)
   _state.kinds[kind] = fields
 end

@@ -15,25 +15,39 @@ end
 
 local function error_text(err) return err and tostring(err):match("^[^\n]*") or "" end
 
+-- What it did; and apart from that, on stderr, what it may not look at.
+local function tell(rows, output)
+  local ui, done = require "moonport.ui", {}
+  for _, row in ipairs(rows) do
+    if not row.note then done[#done + 1] = row end
+  end
+  if #done == 0 and output == "table" then
+    ui.print("nothing to remove")
+  else
+    ui.listing(done, { "what", "action", { "error", format = error_text } }, output)
+  end
+  for _, row in ipairs(rows) do
+    if row.note then ui.note(("%s: %s (%s)"):format(row.action, row.what, row.note)) end
+  end
+end
+
 local function plain(row)
   local report = require "moonport.cli.report"
   return {
-    what = row.what, action = row.action, error = row.error and report.error(row.error) or nil,
+    what = row.what, action = row.action, note = row.note,
+    error = row.error and report.error(row.error) or nil,
   }
 end
 
 local function run(args)
   local opened <close> = env.open(args)
   local rows = require("moonport.gc").run(opened, { dry = args.dry_run })
-  local ui = require "moonport.ui"
   local failed = false
   for _, row in ipairs(rows) do failed = failed or row.error ~= nil end
   if args.output == "json" then
-    ui.json(require("moonport.cli.report").list(rows, plain))
-  elseif #rows == 0 and args.output == "table" then
-    ui.print("nothing to remove")
+    require("moonport.ui").json(require("moonport.cli.report").list(rows, plain))
   else
-    ui.listing(rows, { "what", "action", { "error", format = error_text } }, args.output)
+    tell(rows, args.output)
   end
   return failed and 1 or 0
 end

@@ -114,8 +114,11 @@ end
 -- @treturn table {cluster, namespace}
 function M.place(ctx)
   local identity = M.identity(ctx)
-  if not ctx.planning then require("moonport.container.known").remember(ctx.state, identity) end
-  return { cluster = identity, namespace = M.namespace(ctx) }
+  local namespace = M.namespace(ctx)
+  if not ctx.planning then
+    require("moonport.container.known").remember(ctx.state, identity, namespace)
+  end
+  return { cluster = identity, namespace = namespace }
 end
 
 --- The identity of the cluster of a site's configuration, for looking through it.

@@ -317,10 +317,9 @@ end
 
 -- Users whose deployments the store does not have any more.
 local function lost_users(cluster, identity, state)
-  local services = cluster:list(SERVICE, {
-    labels = { [names.STORE] = state.uuid, ["app.kubernetes.io/name"] = M.NAME },
-    all_namespaces = true,
-  }).items
+  local known = require "moonport.container.known"
+  local services = known.list(cluster, known.namespaces(state, identity), SERVICE,
+    { [names.STORE] = state.uuid, ["app.kubernetes.io/name"] = M.NAME })
   local deployments, lost = {}, {}
   for _, deployment in ipairs(state:deployments()) do deployments[deployment.id] = true end
   for _, service in ipairs(services) do

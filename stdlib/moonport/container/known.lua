@@ -1,4 +1,5 @@
---- What a store knows of: the clusters that it has used, and the kinds of objects on them.
+--- What a store knows of: the clusters and namespaces that it has used, and the kinds of objects
+-- there.
 -- @module moonport.container.known
 
 local clusters = require "moonport.container.cluster"
@@ -7,11 +8,17 @@ local json = require "moonport.json"
 
 local M = {}
 
-local KEY = "kubernetes.clusters"
+local CLUSTERS = "kubernetes.clusters"
+local NAMESPACES = "kubernetes.namespaces"
 
-local function remembered(state)
-  local row = state.db:row("SELECT value FROM meta WHERE key = ?", KEY)
+local function read(state, key)
+  local row = state.db:row("SELECT value FROM meta WHERE key = ?", key)
   return row and json.decode(row.value) or {}
+end
+
+local function write(state, key, list)
+  state.db:run("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", key,
+    json.encode(json.array(list), { sort_keys = true }))
 end
 
 local function same(a, b)
@@ -19,21 +26,41 @@ local function same(a, b)
     and a.uid == b.uid
 end
 
-local function write(state, list)
-  state.db:run("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", KEY,
-    json.encode(json.array(list), { sort_keys = true }))
+local function remember_namespace(state, identity, namespace)
+  local list, key = read(state, NAMESPACES), clusters.key(identity)
+  for _, entry in ipairs(list) do
+    if entry.cluster == key and entry.namespace == namespace then return end
+  end
+  list[#list + 1] = { cluster = key, namespace = namespace }
+  write(state, NAMESPACES, list)
 end
 
---- Notes a cluster, so that `gc` asks it also when no deployment is on it any more.
+--- Notes a cluster and a namespace, so that `gc` asks there also when no deployment is there any
+-- more.
 -- @tparam state state
 -- @tparam table identity of the cluster
-function M.remember(state, identity)
-  local list = remembered(state)
+-- @tparam string namespace
+function M.remember(state, identity, namespace)
+  remember_namespace(state, identity, namespace)
+  local list = read(state, CLUSTERS)
   for _, other in ipairs(list) do
     if same(other, identity) then return end
   end
   list[#list + 1] = identity
-  write(state, list)
+  write(state, CLUSTERS, list)
+end
+
+--- The namespaces of a cluster that a store has used.
+-- @tparam state state
+-- @tparam table identity of the cluster
+-- @treturn {string,...} in order
+function M.namespaces(state, identity)
+  local list, key = {}, clusters.key(identity)
+  for _, entry in ipairs(read(state, NAMESPACES)) do
+    if entry.cluster == key then list[#list + 1] = entry.namespace end
+  end
+  table.sort(list)
+  return list
 end
 
 --- Forgets a cluster.
@@ -41,10 +68,10 @@ end
 -- @tparam table identity of the cluster
 function M.forget(state, identity)
   local kept = {}
-  for _, other in ipairs(remembered(state)) do
+  for _, other in ipairs(read(state, CLUSTERS)) do
     if not same(other, identity) then kept[#kept + 1] = other end
   end
-  write(state, kept)
+  write(state, CLUSTERS, kept)
 end
 
 -- Clusters of what deployments have recorded.
@@ -78,7 +105,7 @@ function M.clusters(state, env)
     seen[key] = true
   end
   for _, identity in ipairs(recorded(state)) do add(identity) end
-  for _, identity in ipairs(remembered(state)) do
+  for _, identity in ipairs(read(state, CLUSTERS)) do
     if seen[clusters.key(identity)] or not is_given_up(identity) then add(identity) end
   end
   local config = env and env.site and env.site.config
@@ -117,6 +144,41 @@ function M.kinds(cluster)
     end
   end
   return list
+end
+
+-- What lists nothing rather than fail: what one may not list, and what is no more.
+local function is_closed(why)
+  return errors.is(why, "kube", "forbidden") or errors.is(why, "kube", "not_found")
+    or errors.is(why, "kube", "method_not_allowed")
+end
+
+local function list_in(cluster, selector, labels, where)
+  local found, why = try(cluster.list, cluster, selector, {
+    labels = labels, all_namespaces = where == nil, namespace = where,
+  })
+  if why and not is_closed(why) then error(why, 0) end
+  return found and found.items, errors.is(why, "kube", "forbidden")
+end
+
+--- Lists objects wherever one may look: in all namespaces, or, where that is not allowed, in those
+-- that the store has used.
+-- @tparam cluster cluster
+-- @tparam {string,...} namespaces those of `namespaces`
+-- @tparam table selector {apiVersion, kind}
+-- @tparam table labels
+-- @treturn {object,...}
+-- @treturn table {elsewhere = true} where it looked in these namespaces alone, {kind = true} where
+-- in one of them that was not allowed either
+function M.list(cluster, namespaces, selector, labels)
+  local items, forbidden = list_in(cluster, selector, labels, nil)
+  if not forbidden then return items or {}, {} end
+  local list, unseen = {}, { elsewhere = true }
+  for _, namespace in ipairs(namespaces) do
+    items, forbidden = list_in(cluster, selector, labels, namespace)
+    table.move(items or {}, 1, #(items or {}), #list + 1, list)
+    unseen.kind = unseen.kind or forbidden
+  end
+  return list, unseen
 end
 
 return M

@@ -134,37 +134,51 @@ local function is_orphan(object, deployments)
     and #(object.metadata.ownerReferences or {}) == 0
 end
 
--- What of a kind is ours. Kinds that one may not list cannot hold anything of ours.
-local function list_kind(cluster, resource, store)
-  local items, why = try(cluster.list, cluster, resource.selector, {
-    labels = { [names.STORE] = store }, all_namespaces = true,
-  })
-  if why then
-    if errors.is(why, "kube", "forbidden") or errors.is(why, "kube", "not_found")
-      or errors.is(why, "kube", "method_not_allowed") then
-      return {}
-    end
-    error(why, 0)
-  end
-  return items.items
-end
+-- Kinds that moonport makes by itself and that do not go with another object. That one may not list
+-- others is nothing to tell.
+local MADE = { Pod = true, StatefulSet = true, Service = true, Secret = true,
+  PersistentVolumeClaim = true }
 
-local function ours_on(identity, store)
-  local cluster, found = known.quiet(clusters.reopen(identity)), {}
+-- Everything with the store's mark, and what could not be looked at: {elsewhere, kinds}.
+local function ours_on(identity, namespaces, store)
+  local cluster, found, unseen = known.quiet(clusters.reopen(identity)), {}, { kinds = {} }
   local lists = task.map(known.kinds(cluster), 8, function(resource)
-    return { resource = resource, items = list_kind(cluster, resource, store) }
+    local items, blind = known.list(cluster, namespaces, resource.selector,
+      { [names.STORE] = store })
+    return { resource = resource, items = items, blind = blind }
   end)
   for _, list in ipairs(lists) do
+    local kind = list.resource.kind
     for _, object in ipairs(list.items) do
-      object.apiVersion, object.kind = list.resource.api_version, list.resource.kind
+      object.apiVersion, object.kind = list.resource.api_version, kind
       found[#found + 1] = object
     end
+    if MADE[kind] then
+      unseen.elsewhere = unseen.elsewhere or list.blind.elsewhere
+      if list.blind.kind then table.insert(unseen.kinds, kind) end
+    end
   end
-  return found
+  return found, unseen
+end
+
+-- What the account may not look at, for people; nil where it may look at everything.
+local function describe_unseen(identity, namespaces, unseen)
+  if not unseen.elsewhere then return nil end
+  local where = #namespaces > 0 and ("all namespaces but %s"):format(table.concat(namespaces, ", "))
+    or "all namespaces"
+  local text = ("what may be in %s on %s"):format(where, clusters.describe(identity))
+  if #unseen.kinds == 0 then return text end
+  table.sort(unseen.kinds)
+  return ("%s; there, each %s"):format(text, table.concat(unseen.kinds, ", "))
 end
 
 local function orphans_on(identity, state, list)
-  local objects = ours_on(identity, state.uuid)
+  local namespaces = known.namespaces(state, identity)
+  local objects, unseen = ours_on(identity, namespaces, state.uuid)
+  local hidden = describe_unseen(identity, namespaces, unseen)
+  if hidden then
+    list[#list + 1] = { what = hidden, unseen = "the account may not list it" }
+  end
   -- Read afterwards: a deployment's row is there before anything is made for it.
   local deployments = {}
   for _, deployment in ipairs(state:deployments()) do deployments[deployment.id] = true end
@@ -177,10 +191,11 @@ local function orphans_on(identity, state, list)
 end
 
 --- What bears the store's mark and belongs to no deployment, on every cluster that the store knows.
--- A cluster that cannot be asked is an entry with its `problem`.
+-- A cluster that cannot be asked is an entry with its `problem`; what the account may not look at
+-- is one that is `unseen`.
 -- @tparam state state
 -- @tparam[opt] table env
--- @treturn {table,...} list of {identity} or {what, problem}
+-- @treturn {table,...} list of {identity}, {what, problem} or {what, unseen}
 function M.orphans(state, env)
   local list = {}
   for _, identity in ipairs(known.clusters(state, env)) do
