@@ -173,6 +173,20 @@ describe("the permissions that a deployment takes", function()
     assert.is_true(wants(several, {}, "list", "runtimeclasses.node.k8s.io"))
   end)
 
+  it("has logs among them where a line of output tells that it is ready", function()
+    local ready = { log = "ready", timeout = "1s" }
+    assert.is_true(wants(helper.manifest { ready = ready }, {}, "get", "pods/log"))
+    assert.is_false(wants(helper.manifest {}, {}, "get", "pods/log"))
+  end)
+
+  it("that are good to have are told with what does not work without them", function()
+    local sentences = access.losses(access.wishes())
+    assert.equal(4, #sentences)
+    assert.matches("may not get pods/exec: `moonport exec` will not work", sentences[2], 1, true)
+    assert.matches("may not list and watch events: ", sentences[4], 1, true)
+    assert.same({}, access.losses {})
+  end)
+
   it("are told by resource", function()
     assert.equal("pods (create, delete), secrets (get)", access.describe {
       { verb = "create", resource = "pods" }, { verb = "delete", resource = "pods" },

@@ -18,6 +18,16 @@ end
 
 local OBJECT = { "get", "create", "patch", "delete" }
 
+-- What a deployment does without, and what is lost then.
+local WISHES = {
+  { "pods/log", { "get" },
+    "`moonport logs` will not work, and failures are told without the last lines of output" },
+  { "pods/exec", { "get" }, "`moonport exec` will not work" },
+  { "pods/portforward", { "get" }, "no port of it can be forwarded" },
+  { "events", { "list", "watch" },
+    "what keeps it from getting ready is told late, and without the node's words" },
+}
+
 --- What a deployment needs. Pure.
 -- @tparam table manifest
 -- @tparam table about `namespace` ("missing", "hidden", or anything else where it is there),
@@ -48,12 +58,27 @@ function M.needs(manifest, about)
   if manifest.container.data.kind == "claim" then
     add(needs, "persistentvolumeclaims", { "get", "list", "create", "patch", "delete" }, "its data")
   end
+  if manifest.ready and manifest.ready.log then
+    add(needs, "pods/log", { "get" }, "the line of output that tells that it is ready")
+  end
   if manifest.isolation ~= "any" or manifest.container.runtime_class then
     needs[#needs + 1] = {
       verb = "list", resource = "runtimeclasses.node.k8s.io", cluster = true, why = "isolation",
     }
   end
   return needs
+end
+
+--- What a deployment does without, if it must. Pure.
+-- @treturn {{verb,resource,lost},...} `lost`: what does not work then
+function M.wishes()
+  local wishes = {}
+  for _, wish in ipairs(WISHES) do
+    for _, verb in ipairs(wish[2]) do
+      wishes[#wishes + 1] = { verb = verb, resource = wish[1], lost = wish[3] }
+    end
+  end
+  return wishes
 end
 
 -- Each need once.
@@ -75,8 +100,10 @@ end
 function M.missing(cluster, namespace, needs)
   local missing = {}
   local answers = task.map(distinct(needs), AT_ONCE, function(need)
+    local resource, subresource = need.resource:match "^([^/]+)/?(.*)$"
     local allowed = cluster:can {
-      verb = need.verb, resource = need.resource, namespace = not need.cluster and namespace or nil,
+      verb = need.verb, resource = resource, subresource = subresource ~= "" and subresource or nil,
+      namespace = not need.cluster and namespace or nil,
     }
     return { need = need, allowed = allowed }
   end)
@@ -104,14 +131,41 @@ function M.describe(missing)
   return table.concat(parts, ", ")
 end
 
---- Checks that an account may do all that is needed.
+--- What an account will do without, for people.
+-- @tparam {table,...} missing wishes that are not granted
+-- @treturn {string,...} a sentence for each resource
+function M.losses(missing)
+  local sentences, verbs = {}, {}
+  for _, wish in ipairs(missing) do
+    local list = verbs[wish.lost]
+    if not list then
+      list = { wish = wish }
+      verbs[wish.lost], sentences[#sentences + 1] = list, list
+    end
+    list[#list + 1] = wish.verb
+  end
+  for index, list in ipairs(sentences) do
+    sentences[index] = ("the account may not %s %s: %s"):format(table.concat(list, " and "),
+      list.wish.resource, list.wish.lost)
+  end
+  return sentences
+end
+
+--- Checks that an account may do all that is needed, and asks for what else is good to have.
 -- @tparam cluster cluster
 -- @tparam string namespace
 -- @tparam {table,...} needs
+-- @treturn {string,...} what will not work, a sentence for each
 -- @raise {kind="container", code="forbidden"} with all that is missing
 function M.check(cluster, namespace, needs)
-  local missing = M.missing(cluster, namespace, needs)
-  if #missing == 0 then return end
+  local wishes, asked = M.wishes(), table.move(needs, 1, #needs, 1, {})
+  table.move(wishes, 1, #wishes, #asked + 1, asked)
+  local missing, lost = {}, {}
+  for _, need in ipairs(M.missing(cluster, namespace, asked)) do
+    local list = need.lost and lost or missing
+    list[#list + 1] = need
+  end
+  if #missing == 0 then return M.losses(lost) end
   errors.raise {
     kind = "container", code = "forbidden",
     message = ("the account may not do all that a deployment in namespace `%s` takes; it lacks: %s")

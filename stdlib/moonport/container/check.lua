@@ -49,7 +49,7 @@ function M.run(ctx)
   local cluster = clusters.open(ctx)
   local version = reach(ctx, cluster)
   local needs, name = needs_of(ctx, cluster)
-  access.check(cluster, name, needs)
+  for _, text in ipairs(access.check(cluster, name, needs)) do ctx:warn("%s", text) end
   return { version = version.gitVersion }
 end
 

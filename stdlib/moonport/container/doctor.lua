@@ -65,7 +65,13 @@ function M.rights(about)
   local missing = access.missing(cluster, name, access.needs(ctx.manifest, {
     namespace = namespace.look(cluster, name, ctx.store), host = true, environment = true,
   }))
-  if #missing == 0 then return ("all that pods in namespace `%s` take"):format(name) end
+  if #missing == 0 then
+    local lost = access.losses(access.missing(cluster, name, access.wishes()))
+    local text = ("all that pods in namespace `%s` take"):format(name)
+    if #lost == 0 then return text end
+    return ("%s; but %s"):format(text, table.concat(lost, "; ")),
+      "an administrator grants it by a Role and a RoleBinding"
+  end
   return ("in namespace `%s` these are lacking: %s"):format(name, access.describe(missing)),
     "an administrator grants them by a Role and a RoleBinding"
 end

@@ -35,7 +35,7 @@ OBJECT
   kubectl create rolebinding alice --role=alice "--user=$user" >/dev/null
 }
 granted() {
-  until kubectl auth can-i "$1" "$2" --as "$user" -q; do :; done
+  until kubectl auth can-i "$@" --as "$user" -q; do :; done
 }
 
 it "lists all the rights that are missing, before anything is made"
@@ -60,8 +60,12 @@ grant '[
     "verbs": ["get", "list", "create", "update", "delete"] },
   { "apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"] },
   { "apiGroups": [""], "resources": ["pods/exec"], "verbs": ["get", "create"] }]'
-granted create pods/exec
+granted create pods --subresource=exec
 deploy single.lua
+it "warns of what will not work, and of nothing else"
+check_matches deploy.err 'may not get pods/portforward: no port of it can be forwarded'
+check_matches deploy.err 'may not list and watch events: what keeps it from getting ready'
+check_equal "warnings" "$(grep -c 'the account may not' deploy.err)" 2
 check_state single running
 check_equal "who it was" "$(moonport exec single -- id -u)" 1000
 moonport logs single >logs.out
@@ -80,8 +84,26 @@ refused 1 'lacks' deploy elsewhere.lua
 it "removes what it has made, and has gc look where it may"
 moonport rm --quiet single >rm.out 2>&1 || check_failed "$(<rm.out)"
 check_equal "objects" "$(left_by_label)" ''
-moonport gc >gc.out 2>&1 || true
+moonport gc >gc.out 2>gc.err
 check_equal gc "$(<gc.out)" 'nothing to remove'
+check_matches gc.err "^not looked at: what may be in all namespaces but $SPACE on alice; there, each PersistentVolumeClaim, StatefulSet \(the account may not list it\)\$"
+
+it "finds what lost its deployment in the namespaces that it has used"
+kubectl create -f - >/dev/null <<OBJECT
+{ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "lost",
+  "labels": { "moonport/store": "$(store)", "moonport/deployment": "00000000" } } }
+OBJECT
+moonport gc >gc.out 2>gc.err
+check_matches gc.out "Secret $SPACE/lost on alice\`? +removed"
+check_equal "objects" "$(left_by_label)" ''
+moonport gc -o json 2>gc.err | jq -r '.[].action' >gc.out
+check_equal gc "$(<gc.out)" 'not looked at'
+
+it "tells that it cannot look for a line of output where one may not read it"
+manifest logs "$IDLE ready = { log = 'ready', timeout = '10s' }," "kubeconfig = '$PWD/alice.json',"
+grant '[{ "apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch", "create", "patch", "delete"] }]'
+until ! kubectl auth can-i get pods --subresource=log --as "$user" -q; do :; done
+refused 1 'lacks: pods/log \(get\)' plan logs.lua
 check_equal "the namespace" "$("$MP_CLUSTER" kubectl get namespace "$SPACE" -o json | jq -S '.metadata | {labels, annotations}')" "$(<before)"
 
 done_testing
