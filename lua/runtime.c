@@ -269,9 +269,22 @@ void mp_runtime_finish(mp_runtime *rt) {
     ;
 }
 
+#ifndef __SANITIZE_ADDRESS__
+static void *keep_freed(void *data, void *block, size_t old_size, size_t new_size) {
+  (void)data;
+  (void)old_size;
+  return new_size == 0 ? NULL : realloc(block, new_size);
+}
+#endif
+
 void mp_runtime_free(mp_runtime *rt) {
   mp_runtime_finish(rt);
   rt->running = NULL;
+#ifndef __SANITIZE_ADDRESS__
+  /* Finalizers run; giving back each table and string by itself would take as long as they all took
+   * to make. */
+  lua_setallocf(rt->L, keep_freed, NULL);
+#endif
   lua_close(rt->L);
   uv_close((uv_handle_t *)&rt->wake, NULL);
   mp_loop_close(&rt->loop);

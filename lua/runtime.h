@@ -45,7 +45,8 @@ mp_runtime *mp_runtime_new(mp_error *err);
 /* Cancels what still runs and waits for its end. */
 void mp_runtime_finish(mp_runtime *rt);
 
-/* Finishes, then closes everything. mp_runtime_interrupt must not be called from here on. */
+/* Finishes, then closes everything; the program is about to end, so Lua's memory is left to the
+ * kernel. mp_runtime_interrupt must not be called from here on. */
 void mp_runtime_free(mp_runtime *rt);
 
 /* The runtime of a state or coroutine. */

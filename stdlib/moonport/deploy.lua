@@ -232,7 +232,8 @@ function M.remove(env, name, options)
   if work then
     run.hook(work, "rm.before", {})
   end
-  local report = apply.shielded(name, settle.remove, env, deployment, options)
+  local force = options and options.force
+  local report = apply.shielded(name, settle.remove, env, deployment, { force = force, job = work })
   if work then
     run.hook(work, "rm.after", {})
   end

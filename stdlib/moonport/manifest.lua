@@ -158,7 +158,8 @@ end
 --- Loads a manifest file.
 -- @tparam string path
 -- @tparam ?table options `site` (a site of `moonport.site`, for its defaults), `flags` (raw fields
--- given on the command line)
+-- given on the command line), `reading` (a task that reads it already with
+-- `moonport.manifest.source`)
 -- @treturn table manifest, see `build`; `file` is its path, `base` the directory of relative paths
 -- @raise {kind = "schema", code = "invalid"}; {kind = "manifest", code = "invalid"} when it cannot
 -- be read as a manifest at all; and what reading the file raises
@@ -166,7 +167,7 @@ function M.load(path, options)
   options = options or {}
   -- What reads files is needed here alone; checking data that is at hand goes without.
   local source = require "moonport.manifest.source"
-  local read = source.read(path)
+  local read = options.reading and options.reading:await() or source.read(path)
   local stack = {}
   local defaults = options.site and options.site:manifest_defaults()
   if defaults then

@@ -67,8 +67,9 @@ end
 local function run(args)
   if args.dry_run then return require("moonport.cli.plan").run(args) end
   local observer = require("moonport.cli.observer").new(args.quiet or args.output == "json")
+  local reading = options.read_manifests(args)
   local opened <close> = env.open(args, { targets = true, observer = observer })
-  local loaded = options.load_manifests(args, opened)
+  local loaded = options.load_manifests(args, opened, reading)
   local results = require("moonport.deploy").many(opened, loaded, {
     parallel = args.parallel, replace = args.replace, wait = args.wait,
   })

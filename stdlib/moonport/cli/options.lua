@@ -125,15 +125,35 @@ function M.load_manifest(path, options)
   return loaded
 end
 
+--- Begins to read the manifests that were named: children evaluate them while the rest of what a
+-- command needs is loaded.
+-- @tparam table args
+-- @treturn table reading for `load_manifests`
+function M.read_manifests(args)
+  local task = require "moonport.task"
+  local reading = {}
+  for index = 1, math.min(#args.manifest, LOADED_AT_ONCE) do
+    local path = args.manifest[index]
+    reading[path] = reading[path] or task.contained(function()
+      return require("moonport.manifest.source").read(path)
+    end)
+  end
+  task.sleep(0) -- for them to start
+  return reading
+end
+
 --- Loads the manifests that were named.
 -- @tparam table args
 -- @tparam env env
+-- @tparam[opt] table reading of `read_manifests`
 -- @treturn {manifest,...}
-function M.load_manifests(args, env)
+function M.load_manifests(args, env, reading)
   local flags = { target = args.target }
   for _, assignment in ipairs(args.set) do set_field(flags, assignment) end
   return require("moonport.task").map(args.manifest, LOADED_AT_ONCE, function(path)
-    return M.load_manifest(path, { site = env.site, flags = flags })
+    return M.load_manifest(path, {
+      site = env.site, flags = flags, reading = reading and reading[path],
+    })
   end)
 end
 

@@ -93,10 +93,11 @@ end
 local function run(args)
   -- What a step warns of is to be known before it is done.
   local observer = require("moonport.cli.observer").new(true)
+  local reading = options.read_manifests(args)
   local opened <close> = env.open(args, { targets = true, read_only = true, observer = observer })
   local deploy = require "moonport.deploy"
   local plans, changes = {}, false
-  for index, loaded in ipairs(options.load_manifests(args, opened)) do
+  for index, loaded in ipairs(options.load_manifests(args, opened, reading)) do
     plans[index] = deploy.plan(opened, loaded, { replace = args.replace })
     changes = changes or plans[index].changes
   end

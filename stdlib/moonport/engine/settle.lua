@@ -67,6 +67,14 @@ function M.resume_serving(env, deployment)
   return not ok and why or nil
 end
 
+-- The job of a revision: the one at hand, where that is of the same.
+local function job_of(env, deployment, revision, at_hand)
+  if at_hand and at_hand.revision.number == revision.number then
+    return at_hand
+  end
+  return job.open(env, deployment, revision)
+end
+
 -- Undoes what revisions have, newest first: all of them, or with `spared` all but that one.
 local function undo_revisions(env, deployment, keep, spared)
   local report = { undone = {}, left = {} }
@@ -121,14 +129,15 @@ M.describe_left = describe_left
 
 -- Undoes every revision. What belongs to the deployment, its data above all, goes only after every
 -- revision that could use it: with the one that serves, or what even older ones have of their own.
-local function undo_all(env, deployment)
+local function undo_all(env, deployment, at_hand)
   local rows = env.state:revisions(deployment.id)
   local last = deployment.revision or rows[1] and rows[1].number
   local report = undo_revisions(env, deployment, function(entry)
     return entry.scope == "deployment"
   end, last)
   if last then
-    merge(report, undo.run(job.open(env, deployment, env.state:revision(deployment.id, last))))
+    local revision = env.state:revision(deployment.id, last)
+    merge(report, undo.run(job_of(env, deployment, revision, at_hand)))
   end
   return merge(report, undo_revisions(env, deployment, nil, last))
 end
@@ -149,14 +158,15 @@ end
 --- Undoes everything and forgets the deployment.
 -- @tparam table env
 -- @tparam table deployment row
--- @tparam ?table options `force`: forget it even where something could not be undone
+-- @tparam ?table options `force`: forget it even where something could not be undone; `job`: one of
+-- a revision that is open already
 -- @treturn table report
 -- @raise {kind = "engine", code = "left"} when something could not be undone
 function M.remove(env, deployment, options)
   local state = env.state
   state:update_deployment(deployment.id, { phase = "removing", want = "stopped" })
   deployment.phase = "removing"
-  local report = undo_all(env, deployment)
+  local report = undo_all(env, deployment, options and options.job)
   if #report.left > 0 and not (options and options.force) then
     record.write(state, deployment)
     errors.raise {
