@@ -95,6 +95,17 @@ static int l_delete_namespace(lua_State *L) {
   return change_namespace(L, "netlink.delete_namespace", run_delete_namespace);
 }
 
+/* -- The device of TAPs ------------------------------------------------------------------------ */
+
+static int run_check_tap(netlink_job *job) {
+  return mp_netlink_check_tap(&job->wait.error);
+}
+
+static int l_check_tap(lua_State *L) {
+  return netlink_job_go(
+      L, netlink_job_new(L, NULL, "netlink.check_tap", run_check_tap, netlink_push_nothing));
+}
+
 /* -- Links: reading --------------------------------------------------------------------------- */
 
 static int run_links(netlink_job *job) {
@@ -446,6 +457,7 @@ static void make_metatable(lua_State *L) {
 
 int luaopen_moonport_netlink(lua_State *L) {
   static const luaL_Reg functions[] = {{"open", l_open},
+                                       {"check_tap", l_check_tap},
                                        {"monitor", mp_lua_netlink_monitor},
                                        {"namespaces", l_namespaces},
                                        {"create_namespace", l_create_namespace},

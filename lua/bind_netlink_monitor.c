@@ -192,6 +192,16 @@ static int monitor_next(lua_State *L) {
   return mp_wait_yield(L, &self->wait);
 }
 
+/* poll(): the next event, if there is one already */
+static int monitor_poll(lua_State *L) {
+  monitor_box *box = luaL_checkudata(L, 1, MONITOR);
+  if (box->monitor && box->count == 0 && !box->error.domain)
+    mp_netlink_monitor_poll(box->monitor);
+  if (!push_next(L, box))
+    lua_pushnil(L);
+  return 1;
+}
+
 static int monitor_close(lua_State *L) {
   monitor_box *box = luaL_checkudata(L, 1, MONITOR);
   mp_netlink_monitor_close(mp_steal(box->monitor));
@@ -206,7 +216,7 @@ static int monitor_close(lua_State *L) {
 
 void mp_lua_netlink_monitor_open(lua_State *L) {
   static const luaL_Reg methods[] = {
-      {"next", monitor_next}, {"close", monitor_close}, {NULL, NULL}};
+      {"next", monitor_next}, {"poll", monitor_poll}, {"close", monitor_close}, {NULL, NULL}};
   static const char *const ends[] = {"__close", "__gc"};
   luaL_newmetatable(L, MONITOR);
   luaL_newlib(L, methods);

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <lauxlib.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -339,7 +340,9 @@ static void read_netns(reader *in) {
   const char *path = text_option(in, "netns");
   if (path == NULL)
     return;
-  in->to->netns_fd = open(path, O_RDONLY | O_CLOEXEC);
+  char named[300]; /* where `ip netns` keeps them */
+  snprintf(named, sizeof named, "/run/netns/%s", path);
+  in->to->netns_fd = open(strchr(path, '/') ? path : named, O_RDONLY | O_CLOEXEC);
   if (in->to->netns_fd < 0) {
     mp_error_errno(&err, "process", errno, "could not open the network namespace `%s`", path);
     mp_throw(in->L, &err);

@@ -106,6 +106,9 @@ typedef struct {
  * EEXIST where the name is taken. */
 int mp_netlink_add_link(mp_netlink *nl, const mp_netlink_new_link *link, mp_error *err);
 
+/* Whether TAPs can be made here as far as the device file goes: it is there and may be opened. */
+int mp_netlink_check_tap(mp_error *err);
+
 /* Changes one. ENODEV where there is none. */
 int mp_netlink_set_link(mp_netlink *nl, const char *name, const mp_netlink_settings *settings,
                         mp_error *err);

@@ -126,13 +126,17 @@ static void closed(uv_handle_t *handle) {
   free_monitor(handle->data);
 }
 
+void mp_netlink_monitor_poll(mp_netlink_monitor *self) {
+  for (int i = 0; i < AT_ONCE && !self->closed && !self->paused && receive(self); i++)
+    tell(self);
+}
+
 /* Events that were dropped are an error of the socket to poll(2), upon which libuv stops; what the
  * error is, if any, reading tells. */
 static void readable(uv_poll_t *poll, int status, int events) {
   mp_netlink_monitor *self = poll->data;
   (void)events;
-  for (int i = 0; i < AT_ONCE && !self->closed && !self->paused && receive(self); i++)
-    tell(self);
+  mp_netlink_monitor_poll(self);
   if (status < 0 && !self->closed && !self->paused)
     uv_poll_start(poll, UV_READABLE, readable);
 }

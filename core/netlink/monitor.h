@@ -45,6 +45,9 @@ int mp_netlink_monitor_open(int netns, unsigned what, int buffer, mp_netlink_mon
 int mp_netlink_monitor_start(mp_netlink_monitor *monitor, mp_loop *loop, mp_netlink_on_event cb,
                              void *data, mp_error *err);
 
+/* Calls, now, for what has come already; a monitor that is paused stays so. */
+void mp_netlink_monitor_poll(mp_netlink_monitor *monitor);
+
 /* Stops calling: what happens meanwhile waits in the kernel, as much as fits. */
 void mp_netlink_monitor_pause(mp_netlink_monitor *monitor);
 

@@ -27,6 +27,14 @@ static int open_device(void *data, mp_error *err) {
   return -1;
 }
 
+int mp_netlink_check_tap(mp_error *err) {
+  int fd;
+  if (open_device(&fd, err) < 0)
+    return -1;
+  close(fd);
+  return 0;
+}
+
 static int refused(const mp_netlink *nl, const mp_netlink_new_link *link, int errnum,
                    mp_error *err) {
   return mp_netlink_fail_(nl, err, errnum, "could not add the link `%s`", link->name);

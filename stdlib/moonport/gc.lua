@@ -132,10 +132,32 @@ local function add_problem(sweep, what, problem)
   sweep.rows[#sweep.rows + 1] = { what = what, action = "failed", error = problem }
 end
 
+-- Removes what a kind has lost: together, where that takes far less time than one by one.
+local function remove_lost(sweep, name, kind, lost)
+  local together = kind.remove_all and not sweep.dry
+  local ok, why = true, nil
+  if together then
+    local identities = {}
+    for index, orphan in ipairs(lost) do
+      identities[index] = orphan.identity
+    end
+    ok, why = pcall(kind.remove_all, identities)
+  end
+  for _, orphan in ipairs(lost) do
+    act(sweep, orphan.what or resources.describe(name, orphan.identity), function()
+      if not together then
+        kind.remove(orphan.identity)
+      elseif not ok then
+        error(why, 0)
+      end
+    end)
+  end
+end
+
 local function sweep_marked(sweep)
   for _, name in ipairs(resources.kinds()) do
     local ok, kind = pcall(resources.kind, name)
-    local orphans = ok and kind.orphans and kind.orphans(sweep.env.state, sweep.env) or {}
+    local orphans, lost = ok and kind.orphans and kind.orphans(sweep.env.state, sweep.env) or {}, {}
     for _, orphan in ipairs(orphans) do
       if orphan.problem then
         add_problem(sweep, orphan.what, orphan.problem)
@@ -143,10 +165,11 @@ local function sweep_marked(sweep)
         sweep.rows[#sweep.rows + 1] =
           { what = orphan.what, action = "not looked at", note = orphan.unseen }
       else
-        act(sweep, orphan.what or resources.describe(name, orphan.identity), function()
-          kind.remove(orphan.identity)
-        end)
+        lost[#lost + 1] = orphan
       end
+    end
+    if #lost > 0 then
+      remove_lost(sweep, name, kind, lost)
     end
   end
 end

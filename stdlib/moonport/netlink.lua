@@ -266,6 +266,11 @@ for name, method in pairs(Connection) do
   end
 end
 
+--- Checks that the device of TAPs is there and may be used. Allowed in a plan.
+-- @function check_tap
+-- @raise {kind="netlink"}: "ENOENT", "EACCES", ..., with what to do about it
+M.check_tap = core.check_tap
+
 -- Namespaces.
 
 --- Lists the network namespaces that have a name.
@@ -296,7 +301,7 @@ M.delete_namespace = core.delete_namespace
 -- @treturn iterator of {what = "link", action = "new"|"del", link = {...}}, the field named after
 -- what it is, with indices in place of other links' names; {action = "lost"} where events came
 -- faster than they were read: some are missing, and what was known has to be read anew. `:next()`
--- waits for one; to be closed, best by `<close>`
+-- waits for one, `:poll()` gives one that has come already, or nil; to be closed, best by `<close>`
 -- @raise {kind="netlink"}
 function M.monitor(options)
   local what = table.move(options, 1, #options, 1, {})

@@ -17,7 +17,7 @@
 --
 -- * `env`: variables to set (a string, number or secret) or take away (`false`); `clean_env=true`:
 --   these are all, else they come on top of moonport's own
--- * `cwd`; `netns`: the path of a network namespace
+-- * `cwd`; `netns`: the name or path of a network namespace
 -- * `user` and `group`: names or ids; the supplementary groups are the user's, while `HOME` and
 --   `USER` are what `env` makes them
 -- * `cgroup`: as `cgroup.create` gives it, entered before the program starts

@@ -14,6 +14,7 @@ local M = {}
 -- Kinds whose module is loaded when one is met: kind -> module. Each exports `resource`, a table as
 -- `register` takes it.
 local MODULES = {
+  tap = "moonport.hypervisor.tap",
   shim = "moonport.shim",
   vmm = "moonport.hypervisor.resource",
   cgroup = "moonport.cgroup",
@@ -27,10 +28,11 @@ local _state = { kinds = {} }
 
 --- Registers a kind.
 -- @tparam string kind
--- @tparam table fields `remove(identity)`; `describe(identity)` -> text for people; and, for `gc`,
--- `orphans(state, env)` -> list of {identity, what}: those with this store's mark that no
--- deployment has; an entry {what, problem} says what could not be looked at, and why, and one of
--- {what, unseen} what one may not look at, which is no failure
+-- @tparam table fields `remove(identity)`; `remove_all(identities)` where many together go faster;
+-- `describe(identity)` -> text for people; and, for `gc`, `orphans(state, env)` -> list of
+-- {identity, what}: those with this store's mark that no deployment has; an entry {what, problem}
+-- says what could not be looked at, and why, and one of {what, unseen} what one may not look at,
+-- which is no failure
 function M.register(kind, fields)
   _state.kinds[kind] = fields
 end

@@ -184,8 +184,8 @@ describe("namespaces", function()
     assert.is_true(found[NAME])
     refusal("EEXIST", netlink.create_namespace, NAME)
     net:add_link { name = "only-here", kind = "tap" }
-    local listed = process.run { "ls", "/sys/class/net", netns = "/run/netns/" .. NAME }
-    assert.equal(0, listed.code)
+    local listed = process.run { "cat", "/proc/net/dev", netns = NAME }
+    assert.match("only%-here", listed.stdout)
     if process.which "ip" then
       local out = process.run { "ip", "-n", NAME, "-o", "link" }
       assert.match("only%-here", out.stdout)
@@ -266,11 +266,19 @@ describe("a monitor", function()
   in_namespace("that is closed ends its reader, and one that waits can be cancelled", function()
     local events = netlink.monitor { "link", netns = NAME }
     assert.is_nil(select(1, try(task.timeout, 0.02, events.next, events)))
+    assert.is_nil(events:poll())
     local reader = task.spawn(function() return events:next() end)
     task.sleep(0)
     events:close()
     assert.is_nil(reader:await())
     assert.is_nil(events:next())
+  end)
+end)
+
+describe("what TAPs are made by", function()
+  it("is looked for in a plan", function()
+    local ok, why = pcall(task.read_only, netlink.check_tap)
+    assert.is_true(ok or errors.is(why, "netlink"), tostring(why))
   end)
 end)
 

@@ -29,6 +29,15 @@ end
 
 local network = schema.record({
   pool = schema.string { check = cidr, doc = "network that microVMs' subnets are leased from" },
+  max_taps = schema.integer {
+    min = 1,
+    doc = "TAPs of moonport's on this host beyond which no more are made (default: 1000)",
+  },
+  forwarding = schema.enum {
+    "check",
+    "enable",
+    doc = "`enable`: moonport may switch on the kernel's IP forwarding for microVMs",
+  },
   uplink = schema.string { pattern = "^[^%s/]+$", doc = "interface that leads outside" },
 }, { default = {} })
 
