@@ -36,10 +36,11 @@
 --   which it may change `seconds`; without it waits of more than a second are logged
 --
 -- **Trying again**: a server that has too much to do (429), or says that it did not begin
--- (ServerTimeout), is asked again after the time that it names, or else after a growing one. So is,
--- where that cannot do a thing twice (reading, a dry run, server-side apply), one that failed (500,
--- 502, 503, 504) or was lost. A connection that was refused carried nothing and is tried again for
--- every verb. There is no other limit to how fast requests are sent.
+-- (ServerTimeout), is asked again after the time that it names, of which five minutes are heeded at
+-- most, or else after a growing one. So is, where that cannot do a thing twice (reading, a dry run,
+-- server-side apply), one that failed (500, 502, 503, 504) or was lost. A connection that was
+-- refused carried nothing and is tried again for every verb. There is no other limit to how fast
+-- requests are sent.
 --
 -- **Errors** are `{kind="kube"}` with what the server said: `code` is its reason in small letters
 -- (`not_found`, `already_exists`, `conflict`, `forbidden`, `unauthorized`, `invalid`, `expired`,

@@ -5,15 +5,11 @@ local retry = require "moonport.kube.retry"
 local scripted = require "kube_scripted"
 local status = require "moonport.kube.status"
 local task = require "moonport.task"
+local raised = dofile(os.getenv "MP_SOURCE_DIR" .. "/tests/spec/failure.lua")
 
 local POD = "/api/v1/namespaces/default/pods/web"
 
-local function failure(code, fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.is_true(errors.is(err, "kube", code), tostring(err))
-  return err
-end
+local function failure(code, ...) return raised("kube", code, ...) end
 
 -- A cluster whose waits are noted and take no time.
 local function connect(server, options)
@@ -160,7 +156,22 @@ describe("a request", function()
     local cluster, waits = connect(server)
     local err = failure("too_many_requests", cluster.version, cluster, { timeout = 60 })
     assert.equal(3600, err.retry_after)
+    assert.matches("the server asks to wait 3600 s", err.message, 1, true)
     assert.equal(0, #waits)
+  end)
+
+  it("without a time of its own waits five minutes, however long the server asks for", function()
+    local server <close> = scripted.start {
+      ["GET /version"] = {
+        { status = 429, headers = { ["Retry-After"] = "86400" } },
+        { status = 200, body = { major = "1" } },
+      },
+    }
+    local cluster, waits = connect(server)
+    assert.equal("1", cluster:version().major)
+    assert.equal(1, #waits)
+    assert.is_true(waits[1].seconds_asked >= 300 and waits[1].seconds_asked <= 300.5)
+    assert.equal(86400, waits[1].error.retry_after)
   end)
 
   it("ends at once when it is cancelled while it waits", function()

@@ -21,9 +21,11 @@ local reads = { GET = true, HEAD = true, OPTIONS = true }
 local function tell(cluster, on_wait, wait)
   if on_wait then return on_wait(wait) end
   if wait.seconds <= TOLD then return end
+  local asked = wait.error and wait.error.retry_after
   require("moonport.log").info("waiting to ask the cluster again", {
     server = cluster.server, request = wait.request, why = wait.why,
     seconds = tonumber(("%.1f"):format(wait.seconds)),
+    asked = asked and asked > retry.LONGEST_ASKED and asked or nil,
   })
 end
 
@@ -88,6 +90,9 @@ local function send(cluster, request, about)
 end
 
 local function raise(err, attempt, began)
+  if err.retry_after and err.retry_after > 0 then
+    err.message = ("%s (the server asks to wait %g s)"):format(err.message, err.retry_after)
+  end
   if attempt > 1 then
     err.attempts = attempt
     err.message = ("%s (tried %d times in %.1f s)"):format(err.message, attempt,

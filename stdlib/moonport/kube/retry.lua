@@ -9,6 +9,10 @@ M.RETRIES = 6
 -- A server that has never answered is rather a wrong address than a restart.
 M.FIRST_CONTACT_RETRIES = 2
 
+-- The longest wait that a server may ask for, in seconds. One that has more to do is told so, and
+-- asked again; nobody looks at a prompt for an hour.
+M.LONGEST_ASKED = 300
+
 local FIRST, LONGEST = 0.25, 30
 
 local OVERLOADED = 429
@@ -60,10 +64,10 @@ function M.allowed(err, safe, answered, retries)
   return safe and LOST[err.code] and retries or nil
 end
 
--- The wait before the next try: what the server asked for, and on top of it our own, by which those
--- who were told the same scatter.
+-- The wait before the next try: what the server asked for, within bounds, and on top of it our own,
+-- by which those who were told the same scatter.
 function M.delay(attempt, asked, random)
-  return (asked or 0) + M.backoff(attempt, random)
+  return math.min(asked or 0, M.LONGEST_ASKED) + M.backoff(attempt, random)
 end
 
 return M
