@@ -25,9 +25,9 @@ local objects = require "moonport.kube.objects"
 local options_of = require "moonport.kube.options"
 local paths = require "moonport.kube.paths"
 local request = require "moonport.kube.request"
-local retry = require "moonport.kube.retry"
 local selector = require "moonport.kube.selector"
 local status = require "moonport.kube.status"
+local stream = require "moonport.kube.stream"
 local task = require "moonport.task"
 
 local M = {}
@@ -46,7 +46,7 @@ Watch.__index = Watch
 Watch.__name = "moonport.kube.watch"
 Watch.__call = function(self) return self:next() end
 Watch.__close = function(self) self:close() end
-Watch.__tostring = function(self) return "watch of " .. self.what end
+Watch.__tostring = function(self) return self.what end
 
 local CHANGES = { ADDED = true, MODIFIED = true, DELETED = true }
 
@@ -59,17 +59,14 @@ local function describe(self, verb)
   }
 end
 
--- Asks in a task of its own, which `close` can cancel. A running watch tries again by itself.
-local function ask(self, verb, query, options)
+-- The request, and how it is sent. A running watch tries again by itself.
+local function asked(self, verb, query, options)
   query.labelSelector, query.fieldSelector = self.labels, self.fields
   options.method, options.path = "GET", paths.with_query(self.path, query)
-  self.asking = task.contained(request.send, self.cluster, options, {
+  return options, {
     safe = true, about = describe(self, verb), on_wait = self.on_wait,
     retries = self.established and 0 or self.retries,
-  })
-  local results = table.pack(pcall(self.asking.await, self.asking))
-  self.asking = nil
-  return table.unpack(results, 1, 2)
+  }
 end
 
 -- ---- listing ------------------------------------------------------------------------------------
@@ -117,7 +114,8 @@ end
 
 local function list_page(self)
   local query = { limit = PAGE, continue = self.page }
-  local ok, answer = ask(self, "list", query, { compressed = self.cluster.compressed })
+  local ok, answer = stream.run(self, request.send, self.cluster,
+    asked(self, "list", query, { compressed = self.cluster.compressed }))
   if self.closed then return end
   if ok then
     take_page(self, answer:json())
@@ -128,50 +126,22 @@ local function list_page(self)
   end
 end
 
--- ---- waiting -----------------------------------------------------------------------------------
-
--- Ends early when the watch is closed.
-local function sleep(self, seconds)
-  local ok, err = pcall(task.timeout, seconds, self.closing.wait, self.closing)
-  if not ok and not errors.is(err, "task", "timeout") then error(err, 0) end
-end
-
--- Waits before the next attempt.
-local function pause(self, err)
-  if self.progress then self.failures = 0 end
-  self.progress = false
-  self.failures = self.failures + 1
-  local seconds = retry.delay(self.failures, fault.wanted_wait(err))
-  request.tell(self.cluster, self.on_wait, {
-    seconds = seconds, why = err.server_message or err.message, attempt = self.failures,
-    request = "watch " .. self.what, error = err,
-  })
-  sleep(self, seconds)
-end
-
 -- ---- the stream ---------------------------------------------------------------------------------
 
 local function connect(self)
   local seconds = math.random(LEAST, MOST)
-  local ok, answer = ask(self, "watch", {
+  local answer = stream.connect(self, asked(self, "watch", {
     watch = "true", allowWatchBookmarks = "true", timeoutSeconds = seconds,
     resourceVersion = self.resource_version,
-  }, { stream = true, idle_timeout = math.min(self.idle, seconds + SLACK) })
-  if self.closed then
-    if ok then answer:close() end
-  elseif ok then
-    self.response = answer
-    self.parser = json.parser { source = "the watch of " .. self.what, max = VALUE_MOST }
-    self.since, self.bookmarked, self.refused_since = clock.monotonic(), false, nil
-    self.established, self.streamed = true, true
-  else
-    self:trouble(answer)
-  end
+  }, { stream = true, idle_timeout = math.min(self.idle, seconds + SLACK) }))
+  if not answer then return end
+  self.parser = json.parser { source = "the " .. self.what, max = VALUE_MOST }
+  self.established, self.bookmarked = true, false
 end
 
 local function disconnect(self)
-  if self.response then self.response:close() end
-  self.response, self.parser = nil, nil
+  stream.disconnect(self)
+  self.parser = nil
 end
 
 -- An end in order, by the server's time limit, is no failure unless it comes at once.
@@ -180,9 +150,9 @@ local function ended(self)
   disconnect(self)
   self.reconnects = self.reconnects + 1
   if short then
-    pause(self, errors.new {
+    stream.pause(self, errors.new {
       kind = "kube", code = "closed",
-      message = ("the server ended the watch of %s at once"):format(self.what),
+      message = ("the server ended the %s at once"):format(self.what),
     })
   else
     self.failures = 0
@@ -197,14 +167,10 @@ local function learn_from_silence(self, err)
 end
 
 local function read(self)
-  local ok, chunk = pcall(self.response.read, self.response)
-  if self.closed then return end
-  if not ok then
-    learn_from_silence(self, chunk)
-    self:trouble(chunk)
-  elseif chunk then
+  local chunk, at_end = stream.read(self)
+  if chunk then
     self.parser:feed(chunk)
-  else
+  elseif at_end then
     ended(self)
   end
 end
@@ -214,7 +180,7 @@ local function malformed(self, event, cause)
   self:close()
   errors.raise {
     kind = "kube", code = "protocol", cause = cause,
-    message = ("the watch of %s sent what is no event: %s"):format(self.what, text:sub(1, EXCERPT)),
+    message = ("the %s sent what is no event: %s"):format(self.what, text:sub(1, EXCERPT)),
   }
 end
 
@@ -260,9 +226,7 @@ end
 
 -- A running watch waits for a server that has just started to know its roles again.
 local function bear(self)
-  local now = clock.monotonic()
-  self.refused_since = self.refused_since or now
-  return self.streamed and now - self.refused_since < self.patience
+  return stream.refused_for(self) < self.patience and self.streamed
 end
 
 local function relist(self, err)
@@ -275,7 +239,7 @@ local function relist(self, err)
   if self.progress then
     self.progress, self.failures = false, 0
   else
-    pause(self, err)
+    stream.pause(self, err)
   end
 end
 
@@ -284,6 +248,7 @@ end
 function Watch:trouble(err)
   if errors.is(err, "task", "cancelled") then error(err, 0) end
   local streaming = self.response ~= nil
+  if streaming then learn_from_silence(self, err) end
   disconnect(self)
   local verdict = fault.judge(err)
   if verdict == "fatal" or (verdict == "refused" and not bear(self)) then
@@ -294,7 +259,7 @@ function Watch:trouble(err)
     give_up(self, err)
   else
     if streaming then self.reconnects = self.reconnects + 1 end
-    pause(self, err)
+    stream.pause(self, err)
   end
 end
 
@@ -327,10 +292,8 @@ end
 
 --- Ends the watch, also for a task that waits in it. `<close>` and leaving a `for` do it.
 function Watch:close()
-  self.closed = true
-  disconnect(self)
-  if self.asking then self.asking:cancel() end
-  self.closing:set()
+  stream.close(self)
+  self.parser = nil
 end
 
 -- ---- opening ------------------------------------------------------------------------------------
@@ -366,7 +329,7 @@ local function open(cluster, found, resource, options)
     cluster = cluster,
     resource = found, namespace = namespace, name = options.name,
     path = paths.of(found, namespace),
-    what = "`" .. found.name .. "`",
+    what = ("watch of `%s`"):format(found.name),
     labels = query.labelSelector,
     fields = query.fieldSelector,
     resource_version = options.resource_version,

@@ -11,6 +11,7 @@ local lines = require "moonport.kube.logs.lines"
 local paths = require "moonport.kube.paths"
 local request = require "moonport.kube.request"
 local retry = require "moonport.kube.retry"
+local stream = require "moonport.kube.stream"
 local task = require "moonport.task"
 
 local M = {}
@@ -38,7 +39,8 @@ function M.new(options)
     at = { uid = options.uid, container = options.container },
     mode = { follow = options.follow, previous = options.previous },
     cursor = cursors.new(), rows = {}, given = 0, failures = 0, noted = {},
-    looking = options.follow, ended = false,
+    looking = options.follow, ended = false, closing = task.event(),
+    what = ("logs of `%s`"):format(options.pod),
   }, Follower)
   return self
 end
@@ -62,14 +64,6 @@ local function about(self, subresource)
   }
 end
 
--- Calls in a task of its own, which `close` can cancel.
-local function run(self, fn, ...)
-  self.asking = task.contained(fn, ...)
-  local results = table.pack(pcall(self.asking.await, self.asking))
-  self.asking = nil
-  return table.unpack(results, 1, 2)
-end
-
 local function query_of(self)
   local query = { container = self.container, timestamps = "true" }
   query.follow, query.previous = self.mode.follow, self.mode.previous
@@ -91,48 +85,22 @@ end
 
 local function connect(self)
   local path = paths.of(self.cluster:find "pods", self.namespace, self.pod, "log")
-  local ok, answer = run(self, request.send, self.cluster, {
+  local answer = stream.connect(self, {
     method = "GET", path = paths.with_query(path, query_of(self)), stream = true,
     idle_timeout = self.idle, compressed = false,
   }, {
     safe = true, about = about(self, "log"), on_wait = self.on_wait,
     retries = self.streamed and 0 or self.retries,
   })
-  if self.closed then
-    if ok then answer:close() end
-  elseif ok then
-    remember_beginning(self, answer)
-    self.joined = self.mode.follow and self.at.id or nil
-    self.response, self.lines = answer, lines.new()
-    self.since, self.refused_since, self.streamed = clock.monotonic(), nil, true
-  else
-    self:trouble(answer)
-  end
+  if not answer then return end
+  remember_beginning(self, answer)
+  self.joined = self.mode.follow and self.at.id or nil
+  self.lines = lines.new()
 end
 
 local function disconnect(self)
-  if self.response then self.response:close() end
-  self.response, self.lines = nil, nil
-end
-
--- ---- pausing ------------------------------------------------------------------------------------
-
--- Ends early when the log is closed.
-local function sleep(self, seconds)
-  self.closing = self.closing or task.event()
-  local ok, err = pcall(task.timeout, seconds, self.closing.wait, self.closing)
-  if not ok and not errors.is(err, "task", "timeout") then error(err, 0) end
-end
-
-local function pause(self, err)
-  self.failures = self.progress and 1 or self.failures + 1
-  self.progress = false
-  local seconds = retry.delay(self.failures, fault.wanted_wait(err))
-  request.tell(self.cluster, self.on_wait, {
-    seconds = seconds, why = err.server_message or err.message, attempt = self.failures,
-    request = ("logs of `%s`"):format(self.pod), error = err,
-  })
-  sleep(self, seconds)
+  stream.disconnect(self)
+  self.lines = nil
 end
 
 -- ---- what comes next ----------------------------------------------------------------------------
@@ -206,7 +174,7 @@ function steps.running(self)
   self.mode = { follow = true }
   if not self.hasty then return end
   self.hasty = false
-  pause(self, errors.new {
+  stream.pause(self, errors.new {
     kind = "kube", code = "closed", message = "the server ended the log at once",
   })
 end
@@ -252,7 +220,7 @@ end
 
 -- Looks at the pod and decides what to read.
 local function decide(self)
-  local ok, step = run(self, next_step, self)
+  local ok, step = stream.run(self, next_step, self)
   if self.closed then return end
   if not ok then return self:trouble(step) end
   if step.what == "wait" then
@@ -312,25 +280,21 @@ function Follower:trouble(err)
   end
   local borne = verdict == "passing"
   if (verdict == "refused" and self.streamed) or (self.follow and no_more) then
-    self.refused_since = self.refused_since or clock.monotonic()
-    borne = borne or clock.monotonic() - self.refused_since < PATIENCE
+    borne = stream.refused_for(self) < PATIENCE or borne
   end
   if not borne or (not self.follow and (not self.streamed or self.failures >= TRIES)) then
     self:close()
     error(err, 0)
   end
-  pause(self, err)
+  stream.pause(self, err)
   self.looking = self.follow
 end
 
 local function read(self)
-  local ok, chunk = pcall(self.response.read, self.response)
-  if self.closed then return end
-  if not ok then
-    self:trouble(chunk)
-  elseif chunk then
+  local chunk, at_end = stream.read(self)
+  if chunk then
     self.lines:feed(chunk)
-  else
+  elseif at_end then
     stream_ended(self)
   end
 end
@@ -370,10 +334,8 @@ function Follower:next()
 end
 
 function Follower:close()
-  self.closed = true
-  disconnect(self)
-  if self.asking then self.asking:cancel() end
-  if self.closing then self.closing:set() end
+  stream.close(self)
+  self.lines = nil
 end
 
 return M
