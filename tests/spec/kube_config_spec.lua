@@ -1,7 +1,6 @@
 --- Kubeconfigs, credentials and exec plugins as scripts see them, against an nginx that asks for
 -- tokens and client certificates.
 local core = require "moonport.core.kube"
-local errors = require "moonport.errors"
 local fs = require "moonport.fs"
 local json = require "moonport.json"
 local process = require "moonport.process"
@@ -30,12 +29,7 @@ after_each(function() fs.remove_tree(dir) end)
 
 local function path_of(name) return fs.join(dir, name) end
 
-local function failure(kind, code, fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.is_true(errors.is(err, kind, code), tostring(err))
-  return err
-end
+local failure = dofile(os.getenv "MP_SOURCE_DIR" .. "/tests/spec/failure.lua")
 
 --- A kubeconfig for the server here, with this user (a table) and more of the cluster.
 local function kubeconfig(user, cluster)

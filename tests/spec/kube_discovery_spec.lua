@@ -6,13 +6,9 @@ local fs = require "moonport.fs"
 local json = require "moonport.json"
 local scripted = require "kube_scripted"
 local task = require "moonport.task"
+local raised = dofile(os.getenv "MP_SOURCE_DIR" .. "/tests/spec/failure.lua")
 
-local function failure(code, fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.is_true(errors.is(err, "kube", code), tostring(err))
-  return err
-end
+local function failure(code, ...) return raised("kube", code, ...) end
 
 -- Groups as a server of 1.20 lists them, with resources of one name in several.
 local function several()

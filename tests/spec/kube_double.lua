@@ -390,6 +390,11 @@ function Server.until_true(_, condition)
   while not condition() do task.sleep(0.002) end
 end
 
+--- Waits until there have been so many watches: one, where nothing is said.
+function Server:until_watched(count)
+  self:until_true(function() return self.watches >= (count or 1) end)
+end
+
 --- How many requests had this in their path or query.
 function Server:count(path, name, value)
   local count = 0

@@ -1,14 +1,8 @@
-local errors = require "moonport.errors"
 local task = require "moonport.task"
 
 local logs = dofile(os.getenv "MP_SOURCE_DIR" .. "/tests/spec/kube_log_double.lua")
 
-local function failure(kind, code, fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.is_true(errors.is(err, kind, code), tostring(err))
-  return err
-end
+local failure = dofile(os.getenv "MP_SOURCE_DIR" .. "/tests/spec/failure.lua")
 
 local function connect(server) return server:connect { on_wait = function() end } end
 
@@ -109,7 +103,7 @@ describe("a log", function()
     failure("kube", "not_found", cluster.logs, cluster, "b", { follow = true })
     local followed_log <close> = cluster:logs("a", { follow = true })
     local reader = task.contained(take, followed_log, 2)
-    server:until_true(function() return server.watches > 0 end)
+    server:until_watched()
     pod:wait("web", "ImagePullBackOff")
     pod.files.web.id, pod.files.web.state = "c://web.0", { running = {} }
     pod:write("web", "hello")
@@ -292,7 +286,7 @@ describe("following", function()
     pod:wait("web", "CrashLoopBackOff")
     assert.same({ "[CrashLoopBackOff]" }, take(log, 1))
     local reader = task.contained(take, log, 2)
-    server:until_true(function() return server.watches > 0 end)
+    server:until_watched()
     pod:begin "web"
     write(pod, 2, 2)
     assert.same({ "[container restarted, exit 1]", "line 2" }, reader:await())

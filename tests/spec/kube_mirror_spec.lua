@@ -1,4 +1,3 @@
-local errors = require "moonport.errors"
 local log = require "moonport.log"
 local task = require "moonport.task"
 
@@ -14,12 +13,7 @@ local function names(objects)
   return table.concat(list, " ")
 end
 
-local function failure(kind, code, fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.is_true(errors.is(err, kind, code), tostring(err))
-  return err
-end
+local failure = dofile(os.getenv "MP_SOURCE_DIR" .. "/tests/spec/failure.lua")
 
 --- Waits until the mirror has seen the server's newest change.
 local function caught_up(server, mirror)
@@ -125,7 +119,7 @@ describe("a mirror", function()
       local cluster = server:connect { on_wait = function() end }
       local mirror <close> = cluster:mirror("configmaps")
       local waiting = task.contained(mirror.changed, mirror)
-      server:until_true(function() return server.watches > 0 end)
+      server:until_watched()
       server.on_request = function(request)
         if request.query.watch or request.query.limit then
           request:refuse(400, "bad")
@@ -144,7 +138,7 @@ describe("a mirror", function()
     local server <close> = double.start()
     local mirror = server:connect():mirror "configmaps"
     mirror:synced()
-    server:until_true(function() return server.watches > 0 end)
+    server:until_watched()
     mirror:close()
     mirror:close()
     failure("kube", "closed", mirror.list, mirror)
@@ -186,7 +180,7 @@ describe("a handler", function()
         done:set()
       end
     end)
-    server:until_true(function() return server.watches > 0 end)
+    server:until_watched()
     server:remove("configmaps", "a")
     server:forget()
     server:cut()

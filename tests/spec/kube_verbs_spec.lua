@@ -1,7 +1,6 @@
 -- What the verbs ask of a server and make of its answers: against the double of kube_scripted.
 package.path = os.getenv "MP_SOURCE_DIR" .. "/tests/spec/?.lua;" .. package.path
 local crypto = require "moonport.crypto"
-local errors = require "moonport.errors"
 local json = require "moonport.json"
 local scripted = require "kube_scripted"
 local secret = require "moonport.secret"
@@ -11,12 +10,7 @@ local task = require "moonport.task"
 local PODS = "/api/v1/namespaces/default/pods"
 local MAPS = "/api/v1/namespaces/default/configmaps"
 
-local function failure(kind, code, fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.is_true(errors.is(err, kind, code), tostring(err))
-  return err
-end
+local failure = dofile(os.getenv "MP_SOURCE_DIR" .. "/tests/spec/failure.lua")
 
 local function no(...) return failure("argument", "invalid", ...) end
 

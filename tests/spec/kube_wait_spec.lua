@@ -1,4 +1,3 @@
-local errors = require "moonport.errors"
 local kube = require "moonport.kube"
 local task = require "moonport.task"
 
@@ -19,17 +18,12 @@ end
 --- Waits, and does `fn` once the waiting has begun.
 local function during(server, wait, fn)
   local waiting = task.contained(wait)
-  server:until_true(function() return server.watches > 0 end)
+  server:until_watched()
   fn()
   return waiting:await()
 end
 
-local function failure(kind, code, fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.is_true(errors.is(err, kind, code), tostring(err))
-  return err
-end
+local failure = dofile(os.getenv "MP_SOURCE_DIR" .. "/tests/spec/failure.lua")
 
 describe("cluster:wait", function()
   it("returns at once what is so already", function()
@@ -143,7 +137,7 @@ describe("cluster:wait", function()
     local server <close> = double.start()
     local cluster = server:connect()
     local waiting = task.contained(cluster.wait, cluster, "pods", "a", kube.ready)
-    server:until_true(function() return server.watches > 0 end)
+    server:until_watched()
     waiting:cancel()
     failure("task", "cancelled", waiting.await, waiting)
     server:until_true(function() return server.connections == 0 end)

@@ -39,12 +39,7 @@ local function collector()
   return waits, function(wait) waits[#waits + 1] = wait end
 end
 
-local function failure(kind, code, fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.is_true(errors.is(err, kind, code), tostring(err))
-  return err
-end
+local failure = dofile(os.getenv "MP_SOURCE_DIR" .. "/tests/spec/failure.lua")
 
 describe("a watch", function()
   it("tells what is there and then what changes", function()
@@ -79,7 +74,7 @@ describe("a watch", function()
     local watch <close> = server:connect():watch("configmaps", { sync = true })
     assert.same({ "SYNC" }, take(watch, 1))
     local reader = task.contained(watch.next, watch)
-    server:until_true(function() return server.watches == 1 end)
+    server:until_watched()
     watch:close()
     assert.is_nil(reader:await())
     assert.is_nil(watch:next())
@@ -236,7 +231,7 @@ describe("a connection that ends", function()
     local server <close> = double.start()
     first_watches(server, 1, function(request)
       request:begin()
-      server:until_true(function() return server.watches > 0 end)
+      server:until_watched()
     end)
     local cluster = server:connect { on_wait = function() end }
     local watch <close> = cluster:watch("configmaps", { sync = true, idle = 0.1 })

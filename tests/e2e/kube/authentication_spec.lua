@@ -1,7 +1,6 @@
 --- Every way to say who one is, and every way in which that fails, against a real API server.
 package.path = os.getenv "MP_SOURCE_DIR" .. "/tests/e2e/kube/?.lua;" .. package.path
 local crypto = require "moonport.crypto"
-local errors = require "moonport.errors"
 local fs = require "moonport.fs"
 local helper = require "helper"
 local json = require "moonport.json"
@@ -52,12 +51,7 @@ local function connect(user, cluster, options)
   return kube.connect(all)
 end
 
-local function failure(kind, code, fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.is_true(errors.is(err, kind, code), tostring(err))
-  return err
-end
+local failure = dofile(os.getenv "MP_SOURCE_DIR" .. "/tests/spec/failure.lua")
 
 local function list(cluster)
   return cluster:raw { path = "/api/v1/secrets?limit=1" }

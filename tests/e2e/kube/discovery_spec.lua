@@ -1,13 +1,13 @@
 -- What only a control plane of one's own shows: a dead APIService, history that is compacted away
 -- while it is listed, an API server that goes away and comes back.
 package.path = os.getenv "MP_SOURCE_DIR" .. "/tests/e2e/kube/?.lua;" .. package.path
-local errors = require "moonport.errors"
 local fs = require "moonport.fs"
 local helper = require "helper"
 local json = require "moonport.json"
 local kube = require "moonport.kube"
 local log = require "moonport.log"
 local task = require "moonport.task"
+local raised = dofile(os.getenv "MP_SOURCE_DIR" .. "/tests/spec/failure.lua")
 
 local dir, options
 
@@ -26,12 +26,7 @@ local function map(name, labels)
   return { apiVersion = "v1", kind = "ConfigMap", metadata = { name = name, labels = labels } }
 end
 
-local function failure(code, fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.is_true(errors.is(err, "kube", code), tostring(err))
-  return err
-end
+local function failure(code, ...) return raised("kube", code, ...) end
 
 describe("an APIService that leads nowhere", function()
   setup(function()

@@ -1,20 +1,15 @@
 -- The verbs of the Kubernetes client on a real cluster.
 package.path = os.getenv "MP_SOURCE_DIR" .. "/tests/e2e/kube/?.lua;" .. package.path
-local errors = require "moonport.errors"
 local helper = require "helper"
 local json = require "moonport.json"
 local kube = require "moonport.kube"
 local secret = require "moonport.secret"
 local task = require "moonport.task"
+local raised = dofile(os.getenv "MP_SOURCE_DIR" .. "/tests/spec/failure.lua")
 
 local cluster, group
 
-local function failure(code, fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.is_true(errors.is(err, "kube", code), tostring(err))
-  return err
-end
+local function failure(code, ...) return raised("kube", code, ...) end
 
 local function kubectl(...) return helper.kubectl { "-n", cluster.namespace, ... } end
 
