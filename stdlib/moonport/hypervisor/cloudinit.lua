@@ -117,7 +117,7 @@ end
 
 local function add_accounts(data, input)
   local keys, user = input.ssh_keys or {}, input.user
-  if #keys > 0 then data.users[1] = account(keys) end
+  if #keys > 0 then data.users[2] = account(keys) end
   if not user then return end
   data.users[#data.users + 1] = service_account(user)
   if input.data ~= false then
@@ -154,8 +154,9 @@ end
 
 local function user_data(input)
   local data = {
-    users = json.array {}, write_files = {}, runcmd = {}, ssh_pwauth = false, disable_root = true,
-    manage_etc_hosts = true,
+    -- Without a list there would be the distribution's own account, and an empty one is invalid.
+    users = { { name = "root", lock_passwd = true } },
+    write_files = {}, runcmd = {}, ssh_pwauth = false, disable_root = true, manage_etc_hosts = true,
   }
   local needed = add_mounts(data, input)
   if input.data ~= false then add_data_disk(data) end
