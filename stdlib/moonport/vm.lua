@@ -27,6 +27,7 @@ local capabilities = require "moonport.vm.capabilities"
 local choose = require "moonport.vm.choose"
 local errors = require "moonport.errors"
 local fs = require "moonport.fs"
+local logs = require "moonport.logs"
 local machine = require "moonport.vm.machine"
 local shim = require "moonport.shim"
 local sockets = require "moonport.vm.sockets"
@@ -123,21 +124,49 @@ local function shim_spec(plan, options)
   }
 end
 
-local function fail_to_start(options, record)
+-- What a monitor that does not start says is mostly one line, at the end.
+local function last_words(intent)
+  local last
+  for record in logs.read { dir = intent.dir, tail = 5 } do
+    if record.stream == "stderr" and record.text:find "%S" then last = record.text end
+  end
+  return last
+end
+
+local function fail_to_start(intent, record)
+  local said = try(last_words, intent)
   errors.raise {
     kind = "vm", code = "start",
-    message = ("the virtual machine monitor ended at once: %s"):format(shim.describe_end(record)),
-    hint = ("its last words are in `%s`"):format(fs.join(options.dir, "log")),
+    message = ("the virtual machine monitor ended at once: %s%s"):format(
+      shim.describe_end(record), said and (": " .. said) or ""),
+    hint = ("all that it said is in `%s`"):format(fs.join(intent.dir, "log")),
   }
 end
 
--- Until the monitor can be spoken to, or has ended.
+-- The record of a monitor that has ended once, whether or not it is to be started again.
+local function wait_first_end(intent)
+  local watch <close> = fs.watch(intent.dir)
+  while true do
+    local record = shim.find(intent)
+    if record and (shim.has_ended(record) or record.exit or record.state == "backoff") then
+      return record
+    end
+    watch:next()
+  end
+end
+
+-- Until the monitor can be spoken to. One that ends before would do so again: it is not waited for.
 local function wait_ready(plan, intent, watch)
   local driver = machine.driver(plan.driver)
+  local ended
   task.timeout(START_SECONDS, task.race, {
     function() driver.wait_ready(plan.spec.dir, watch) end,
-    function() fail_to_start(intent, shim.wait_end(intent)) end,
+    function() ended = wait_first_end(intent) end,
   })
+  if ended then
+    shim.stop(intent, { grace = 0 })
+    fail_to_start(intent, ended)
+  end
 end
 
 --- Starts a machine under a supervisor of its own, and connects to it. It boots unless its spec

@@ -42,7 +42,7 @@ local function obstacle(driver, spec)
   local machine = machine_of(driver, spec)
   local program, name = M.program(driver, spec)
   if not machine then return ("no driver knows the architecture `%s`"):format(spec.arch) end
-  local row = capabilities.of(driver, machine)
+  local row = capabilities.of(driver, machine, spec.accel ~= "auto" and spec.accel or nil)
   if not row.archs[spec.arch] then
     return ("%s has no processor of `%s`"):format(capabilities.name(row), spec.arch)
   elseif not program then
@@ -94,6 +94,7 @@ local function attempt(driver, spec, reasons)
     can = capabilities.of(driver, machine), reasons = reasons,
   }
   plan.accel = choose_accel(plan)
+  plan.can = capabilities.of(driver, machine, plan.accel)
   if plan.can.accels[plan.accel] then return plan end
   return nil, plan
 end

@@ -2,7 +2,6 @@
 -- @module moonport.vm.cloud_hypervisor
 
 local api = require "moonport.vm.cloud_hypervisor.api"
-local capabilities = require "moonport.vm.capabilities"
 local config = require "moonport.vm.cloud_hypervisor.config"
 local errors = require "moonport.errors"
 local events = require "moonport.vm.events"
@@ -127,12 +126,11 @@ local Machine = {}
 Machine.__index = Machine
 
 --- Opens a machine.
--- @tparam table options `dir`
+-- @tparam table options `dir`, `can` (its row of capabilities)
 -- @treturn Machine
 function M.open(options)
   return setmetatable({
-    dir = options.dir, socket = fs.join(options.dir, SOCKET),
-    can = capabilities.of "cloud-hypervisor",
+    dir = options.dir, socket = fs.join(options.dir, SOCKET), can = options.can,
   }, Machine)
 end
 

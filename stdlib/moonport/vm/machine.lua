@@ -158,18 +158,19 @@ local function noted(dir)
 end
 
 --- Opens a machine by the directory of its sockets. Speaks to it only when asked something.
--- @tparam table options `dir`; `driver`, `machine`, `arch` where no note tells; `shim`
+-- @tparam table options `dir`; `driver`, `machine`, `accel`, `arch` where no note tells; `shim`
 --   ({id, dir, socket}) when it has a supervisor
 -- @treturn Machine
 function M.open(options)
   local known = noted(options.dir)
   local name = options.driver or known.driver
   local driver = M.driver(name)
-  local can = capabilities.of(name, options.machine or known.machine)
+  local can = capabilities.of(name, options.machine or known.machine,
+    options.accel or known.accel)
   return setmetatable({
     dir = options.dir, driver = driver, can = can, shim = options.shim,
     arch = options.arch or known.arch,
-    inner = driver.open { dir = options.dir, machine = can.machine },
+    inner = driver.open { dir = options.dir, can = can },
   }, Machine)
 end
 

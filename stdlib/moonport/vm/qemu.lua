@@ -1,7 +1,6 @@
 --- The driver of QEMU, which is spoken to through QMP.
 -- @module moonport.vm.qemu
 
-local capabilities = require "moonport.vm.capabilities"
 local command = require "moonport.vm.qemu.command"
 local connection = require "moonport.vm.qemu.connection"
 local errors = require "moonport.errors"
@@ -94,14 +93,10 @@ local Machine = {}
 Machine.__index = Machine
 
 --- Opens a machine; connects when something is asked of it.
--- @tparam table options `dir`, `machine`, `arch`
+-- @tparam table options `dir`, `can` (its row of capabilities)
 -- @treturn Machine
 function M.open(options)
-  local self = setmetatable({
-    dir = options.dir, can = capabilities.of("qemu", options.machine or "q35"),
-    arch = options.arch, slots = options.slots,
-  }, Machine)
-  return self
+  return setmetatable({ dir = options.dir, can = options.can }, Machine)
 end
 
 function Machine:connection()

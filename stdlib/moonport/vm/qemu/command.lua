@@ -72,7 +72,7 @@ end
 
 -- -- The machine
 
--- microvm has neither timer nor clock of its own unless asked; without KVM the kernel needs them.
+-- microvm has neither timer nor clock of its own unless asked.
 local MACHINES = {
   q35 = { "usb=off", "vmport=off", "graphics=off" },
   virt = { "usb=off", "gic-version=max" },
@@ -80,8 +80,11 @@ local MACHINES = {
 }
 
 local function machine(plan)
-  local words = { plan.machine, "accel=" .. plan.accel, "dump-guest-core=off" }
+  local words = { plan.machine, "dump-guest-core=off" }
   for _, word in ipairs(MACHINES[plan.machine]) do words[#words + 1] = word end
+  if plan.machine == "microvm" and not plan.can.verbs.power_button then
+    words[#words + 1] = "acpi=off"
+  end
   if plan.spec.shared_memory then words[#words + 1] = "memory-backend=memory" end
   return table.concat(words, ",")
 end
@@ -95,13 +98,13 @@ local MEMORY_SLOTS = 8
 local function memory(plan)
   local spec = plan.spec
   local size = ("%dk"):format(spec.memory // 1024)
-  if not plan.can.resize or (spec.max_memory or 0) <= spec.memory then return size end
+  if not plan.can.verbs.resize or (spec.max_memory or 0) <= spec.memory then return size end
   return ("size=%s,slots=%d,maxmem=%dk"):format(size, MEMORY_SLOTS, spec.max_memory // 1024)
 end
 
 local function processors(plan)
   local spec = plan.spec
-  local most = plan.can.resize and spec.max_cpus or spec.cpus
+  local most = plan.can.verbs.resize and spec.max_cpus or spec.cpus
   if most == spec.cpus then return ("cpus=%d"):format(spec.cpus) end
   return ("cpus=%d,maxcpus=%d"):format(spec.cpus, most)
 end
@@ -111,7 +114,7 @@ local function base(plan)
   local words = {
     "-name", ("guest=%s"):format(escape(spec.name)),
     "-nodefaults", "-no-user-config", "-display", "none",
-    "-machine", machine(plan):gsub("accel=[^,]*,", ""),
+    "-machine", machine(plan),
     "-accel", accelerator(plan),
     "-cpu", plan.accel == "kvm" and "host" or "max",
     "-smp", processors(plan),
@@ -242,7 +245,7 @@ function M.slots(spec)
 end
 
 local function slots(words, plan)
-  if not plan.can.add_disk then return end
+  if not plan.can.verbs.add_disk then return end
   for i, name in ipairs(M.slots(plan.spec)) do
     devices(words, { { driver = "pcie-root-port", id = name, chassis = i, slot = i } })
   end

@@ -22,14 +22,38 @@ local function fail(code, message, hint, cause)
   errors.raise { kind = "vm", code = code, message = message, hint = hint, cause = cause }
 end
 
+local function lock_slot(dir, number, options)
+  return fs.lock(fs.join(dir, ("qmp.%d.lock"):format(number)), options)
+end
+
+-- The first that becomes free.
+local function wait_for_slot(dir)
+  local taken, slot
+  local waits = {}
+  for i = 0, command.MONITORS - 1 do
+    waits[#waits + 1] = function()
+      local lock = lock_slot(dir, i, { wait = SLOT_SECONDS })
+      if taken then
+        lock:release()
+      else
+        taken, slot = lock, i
+      end
+    end
+  end
+  local _, why = try(task.race, waits)
+  if taken then return taken, slot end
+  fail("busy", ("all of the %d connections to qemu are in use"):format(command.MONITORS),
+    "other commands are at work on this machine; try again", why)
+end
+
 -- One of QEMU's sockets for us alone, by a lock beside it: else QEMU would let us wait in silence.
 local function take_slot(dir)
   for i = 0, command.MONITORS - 1 do
-    local lock, why = try(fs.lock, fs.join(dir, ("qmp.%d.lock"):format(i)))
+    local lock, why = try(lock_slot, dir, i)
     if lock then return lock, i end
     if not errors.is(why, nil, "held") then error(why, 0) end
   end
-  return fs.lock(fs.join(dir, "qmp.0.lock"), { wait = SLOT_SECONDS }), 0
+  return wait_for_slot(dir)
 end
 
 local function dial(path)

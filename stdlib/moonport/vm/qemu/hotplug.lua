@@ -19,25 +19,31 @@ end
 
 -- -- Disks
 
--- The bridges that were made for disks, by whether there is something behind them.
+local DEVICES = "/machine/peripheral"
+
+-- The bridges that were made for disks, and which of them have one.
 local function slots(machine)
-  local found = {}
-  for _, bus in ipairs(machine:run "query-pci") do
-    for _, device in ipairs(bus.devices) do
-      local name = device.qdev_id:match "^slot%d+$"
-      local behind = device.pci_bridge and device.pci_bridge.devices or {}
-      if name then found[#found + 1] = { name = name, taken = #behind > 0 } end
+  local names, taken = {}, {}
+  for _, device in ipairs(machine:run("qom-list", { path = DEVICES })) do
+    if device.name:find "^slot%d+$" then
+      names[#names + 1] = device.name
+    elseif device.name:find "^disk%-" then
+      local path = ("%s/%s"):format(DEVICES, device.name)
+      local bus = machine:run("qom-get", { path = path, property = "parent_bus" })
+      local slot = bus:match "/(slot%d+)/"
+      if slot then taken[slot] = true end
     end
   end
-  return found
+  table.sort(names)
+  return names, taken
 end
 
 local function free_slot(machine)
-  local all = slots(machine)
-  for _, slot in ipairs(all) do
-    if not slot.taken then return slot.name end
+  local names, taken = slots(machine)
+  for _, name in ipairs(names) do
+    if not taken[name] then return name end
   end
-  fail("full", ("all of the %d slots for disks are taken"):format(#all),
+  fail("full", ("all of the %d slots for disks are taken"):format(#names),
     "make the machine with a larger `hotplug`")
 end
 
