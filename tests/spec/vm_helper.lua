@@ -103,12 +103,14 @@ end
 --- Runs a command line in the guest's shell on its console, and returns what it wrote.
 function M.console(machine, command)
   local path = assert(machine:console(), "no terminal")
-  local terminal = assert(io.open(path, "w"))
-  local mark = ("mark%d"):format(#M.log(machine))
+  -- Open until the answer is there: QEMU looks only now and then whether somebody is connected.
+  local terminal <close> = assert(io.open(path, "r+"))
+  terminal:setvbuf "no"
+  local before = #M.log(machine)
+  local mark = ("mark%d"):format(before)
   terminal:write(command, "; echo ", mark:sub(1, 2), "''", mark:sub(3), "\n")
-  terminal:close()
   M.wait_log(machine, mark)
-  return M.log(machine)
+  return M.log(machine):sub(before + 1)
 end
 
 function Bench:close()

@@ -1,0 +1,236 @@
+--- The driver of QEMU with a real guest under TCG.
+local contract = assert(
+  loadfile(os.getenv "MP_SOURCE_DIR" .. "/tests/spec/vm_contract.lua", "t", _ENV))()
+local helper = dofile(os.getenv "MP_SOURCE_DIR" .. "/tests/spec/vm_helper.lua")
+local errors = require "moonport.errors"
+local fs = require "moonport.fs"
+local net = require "moonport.net"
+local process = require "moonport.process"
+local shim = require "moonport.shim"
+local sys = require "moonport.sys"
+local task = require "moonport.task"
+local vm = require "moonport.vm"
+
+local function starter(machine)
+  return function(bench, with)
+    with = with or {}
+    with.machine = machine
+    return bench:start(with)
+  end
+end
+
+for _, machine in ipairs { "q35", "microvm" } do
+  contract("qemu " .. machine, {
+    start = starter(machine), wait_up = helper.wait_up, bench = helper.bench,
+  })
+end
+
+describe("qemu:", function()
+  local bench
+
+  before_each(function() bench = helper.bench() end)
+  after_each(function() bench:close() end)
+
+  it("keeps what the guest says: the service's output apart from the console", function()
+    local machine <close> = bench:start { channel = { "agent.0" } }
+    helper.wait_up(machine)
+    local said = helper.console(machine, "echo from the console; "
+      .. "cat /sys/class/virtio-ports/*/name")
+    assert.matches("stderr F from the console", said)
+    assert.matches("moonport.agent.0", said)
+    helper.wait_log(machine, "stdout F microvm: service")
+  end)
+
+  it("shows disks by their names, read-only ones too, and lets others come and go", function()
+    local machine <close> = bench:start {
+      disks = { { id = "fixed", path = bench:disk "fixed", readonly = true } },
+    }
+    helper.wait_up(machine)
+    local list = "echo $(cat /sys/block/vda/serial) is $(cat /sys/block/vda/ro)"
+    assert.matches("F fixed is 1\r?\n", helper.console(machine, list))
+    machine:add_disk { id = "later", path = bench:disk "later" }
+    helper.console(machine, "until [ -e /sys/block/vdb/serial ]; do :; done; "
+      .. "echo got $(cat /sys/block/vdb/serial)")
+    helper.wait_log(machine, "got later")
+    machine:remove "later"
+    helper.console(machine, "ls /sys/block | grep -c vd > /tmp/n; echo left $(cat /tmp/n)")
+    helper.wait_log(machine, "left 1")
+    local _, why = try(machine.add_disk, machine, { id = "fixed", path = bench:disk "twice" })
+    assert.is_true(errors.is(why, "qmp", "refused"), tostring(why))
+    machine:add_disk { id = "later", path = bench:disk "later" }
+  end)
+
+  it("says when there is no room for another disk", function()
+    local machine <close> = bench:start { hotplug = 1, paused = true }
+    machine:add_disk { id = "one", path = bench:disk "one" }
+    local _, why = try(machine.add_disk, machine, { id = "two", path = bench:disk "two" })
+    assert.is_true(errors.is(why, "vm", "full"), tostring(why))
+  end)
+
+  it("adds processors and memory, up to what it was made for", function()
+    local machine <close> = bench:start { max_cpus = 2, max_memory = 512 << 20 }
+    helper.wait_up(machine)
+    machine:resize { cpus = 2, memory = 384 << 20 }
+    assert.equal(2, machine:info().cpus)
+    assert.equal(384 << 20, machine:info().memory)
+    helper.console(machine,
+      "until [ -e /sys/devices/system/cpu/cpu1 ]; do :; done; echo cpu1 is in")
+    helper.wait_log(machine, "F cpu1 is in")
+    local _, why = try(machine.resize, machine, { cpus = 3 })
+    assert.is_true(errors.is(why, "vm", "limit"), tostring(why))
+    _, why = try(machine.resize, machine, { memory = 256 << 20 })
+    assert.is_true(errors.is(why, "vm", "unsupported"), tostring(why))
+  end)
+
+  it("pauses a guest whose disk has no room on the host, says which, and goes on", function()
+    local small = fs.join(bench.dir, "small")
+    fs.mkdirs(small)
+    if sys.euid() ~= 0 or not try(process.run, { "mount", "-t", "tmpfs", "-o", "size=2m", "none",
+      small }) then
+      pending "no tmpfs can be mounted"
+      return
+    end
+    fs.sparse(fs.join(small, "data.img"), 8 << 20)
+    local machine <close> = bench:start { disks = { { id = "full", path = small .. "/data.img" } } }
+    helper.wait_up(machine)
+    local terminal <close> = assert(io.open(machine:console(), "r+"))
+    terminal:write "dd if=/dev/urandom of=/dev/vda bs=1M count=6 conv=fsync; echo dd en''ded\n"
+    terminal:flush()
+    helper.wait_event(machine, "disk-error")
+    local info = machine:info()
+    assert.equal("paused", info.state)
+    assert.equal("disk-full", info.reason)
+    assert.equal("full", info.disks[1].disk)
+    process.run { "mount", "-o", "remount,size=16m", small }
+    machine:resume()
+    helper.wait_log(machine, "\n[^\n]*F dd ended")
+    machine:kill()
+    process.run { "umount", small }
+  end)
+
+  it("tells of a guest that panics", function()
+    local machine <close> = bench:start { append = "mp.panic" }
+    assert.equal("guest-panic", machine:wait(30).reason)
+    assert.matches("Kernel panic", helper.log(machine))
+  end)
+
+  it("ends with a guest that reboots, where that is asked for", function()
+    local machine <close> = bench:start { on_reboot = "exit" }
+    helper.wait_up(machine)
+    local terminal <close> = assert(io.open(machine:console(), "r+"))
+    terminal:write "reboot -f\n"
+    terminal:flush()
+    assert.equal("guest-reset", machine:wait(30).reason)
+  end)
+
+  it("killed from outside is told so, and its sockets are no obstacle", function()
+    local machine <close> = bench:start()
+    local record = shim.find(machine.shim)
+    process.signal(sys.identity(record.service.pid), "KILL")
+    assert.equal("vmm-killed", machine:wait(30).reason)
+    assert.is_true(fs.exists(machine.dir .. "/qmp.0")) -- stale
+    local plan = machine.plan
+    local again <close> = vm.start(plan, bench:intent(plan.spec.name))
+    assert.equal("running", again:info().state)
+  end)
+
+  it("whose supervisor is killed ends with it, and is told as lost", function()
+    local machine <close> = bench:start()
+    local record = shim.find(machine.shim)
+    local monitor = sys.identity(record.service.pid)
+    process.signal(sys.identity(record.shim.pid), "KILL")
+    sys.wait_gone(monitor)
+    assert.equal("vmm-lost", machine:ended().reason)
+  end)
+
+  it("is started again by its supervisor, with a record that begins anew", function()
+    local machine <close> = bench:start({}, { restart = { policy = "always", backoff = 0.1 } })
+    assert.is_true(machine.plan.restartable)
+    local first = shim.find(machine.shim).service.pid
+    local follower <close> = machine:events { since = "now" }
+    process.signal(sys.identity(first), "KILL")
+    repeat local event = follower:next() until event.what == "started"
+    assert.not_equal(first, shim.find(machine.shim).service.pid)
+  end)
+
+  it("that runs is not started a second time in its place", function()
+    local machine <close> = bench:start()
+    local other = bench:intent "other"
+    fs.mkdirs(other.dir)
+    local _, why = try(vm.start, machine.plan, other)
+    assert.is_true(errors.is(why, "vm", "running"), tostring(why))
+    assert.equal("running", machine:info().state)
+  end)
+
+  it("that does not start says why", function()
+    local _, why = try(bench.start, bench, { kernel = "/etc/passwd" })
+    assert.is_true(errors.is(why, "vm", "start"), tostring(why))
+    _, why = try(bench.start, bench, { disks = { { id = "no", path = "/nowhere/disk" } } },
+      { restart = { policy = "on-failure", backoff = 60 } })
+    assert.is_true(errors.is(why, "vm", "start"), tostring(why))
+    assert.matches("/nowhere/disk", why.message)
+    assert.matches("log", why.hint)
+    assert.is_true(shim.has_ended(shim.find(bench.made[2]))) -- nothing tries on
+  end)
+
+  it("serves several who ask at once", function()
+    local machine <close> = bench:start()
+    local others = {}
+    for i = 1, 6 do
+      others[i] = function()
+        local other <close> = vm.connect { dir = machine.dir }
+        return other:info().state
+      end
+    end
+    assert.equal("running", machine:info().state)
+    local states = task.all(others)
+    assert.equal(6, #states)
+    for _, state in ipairs(states) do assert.equal("running", state) end
+  end)
+
+  it("is asked without changing anything", function()
+    local machine <close> = bench:start()
+    assert.equal("running", task.read_only(function()
+      local other <close> = vm.connect { dir = machine.dir }
+      return other:info().state
+    end))
+    local _, why = try(task.read_only, function() machine:pause() end)
+    assert.is_true(errors.is(why, "gate", "refused"), tostring(why))
+  end)
+
+  it("runs as a user of its own, confined", function()
+    if sys.euid() ~= 0 then
+      pending "only root can give it another user"
+      return
+    end
+    local kernel, initramfs = fs.join(bench.dir, "kernel"), fs.join(bench.dir, "initramfs")
+    fs.copy(helper.guest().kernel, kernel, { mode = "0644" })
+    fs.copy(helper.guest().initramfs, initramfs, { mode = "0644" })
+    fs.chmod(bench.dir, "0711")
+    local machine <close> = bench:start {
+      user = { uid = 65534, gid = 65534 }, kernel = kernel, initramfs = initramfs,
+    }
+    helper.wait_up(machine) -- and so its console could be recorded
+    local pid = shim.find(machine.shim).service.pid
+    local status = fs.read(("/proc/%d/status"):format(pid))
+    assert.matches("Uid:\t65534\t65534\t65534\t65534", status)
+    assert.matches("CapEff:\t0000000000000000", status)
+    assert.matches("NoNewPrivs:\t1", status)
+    assert.matches("Seccomp:\t2", status)
+    assert.equal(65534, fs.stat(machine.dir).uid)
+  end)
+
+  it("leaves a socket alone that somebody answers on, and what is no socket", function()
+    local plan = vm.plan(bench:spec())
+    fs.mkdirs(plan.spec.dir)
+    fs.write(plan.spec.dir .. "/qmp.1", "a file")
+    local _, why = try(vm.prepare, plan)
+    assert.is_true(errors.is(why, "vm", "in-the-way"), tostring(why))
+    fs.remove(plan.spec.dir .. "/qmp.1")
+    local listener <close> = net.listen { unix = plan.spec.dir .. "/qmp.1" }
+    _, why = try(vm.prepare, plan)
+    assert.is_true(errors.is(why, "vm", "running"), tostring(why))
+    assert.is_true(fs.exists(plan.spec.dir .. "/qmp.1"))
+    listener:close()
+  end)
+end)
