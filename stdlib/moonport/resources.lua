@@ -22,6 +22,7 @@ local MODULES = {
   kubernetes = "moonport.container.resource",
   ["kubernetes-host"] = "moonport.container.host",
   ["kubernetes-namespace"] = "moonport.container.namespace",
+  ["firewall-vm"] = "moonport.hypervisor.firewall",
 }
 
 local _state = { kinds = {} }

@@ -1,0 +1,252 @@
+--- The firewall of VMs, shown with packets: guests are namespaces behind interfaces of a host.
+local errors = require "moonport.errors"
+local firewall = require "moonport.hypervisor.firewall"
+local nft = require "moonport.nft"
+local process = require "moonport.process"
+
+local here = dofile(os.getenv "MP_SOURCE_DIR" .. "/tests/spec/firewall_helper.lua")
+
+local function flush()
+  process.run { "nft", "flush", "ruleset" }
+end
+
+local function put(state, record)
+  here.keep(state, record)
+  firewall.add(state, record)
+end
+
+local function counted(state, id, set)
+  local packets = 0
+  for _, each in ipairs(firewall.counters(state, id)) do
+    packets = packets + (each.set == set and each.packets or 0)
+  end
+  return packets
+end
+
+local UPLINK, OUTSIDE = "203.0.113.1", "203.0.113.2"
+
+describe("the firewall of VMs", function()
+  local state, one, two
+
+  setup(function()
+    here.host()
+    one, two = here.guest(1), here.guest(2)
+    here.guest(10)
+    here.serve("net", 80)
+    here.serve("g1", 7000, 7001)
+    here.serve("g2", 7000)
+    here.serve("g10", 7000)
+    here.serve(nil, "127.0.0.1:8545", "0.0.0.0:8600", "203.0.113.1:9100")
+  end)
+  teardown(here.clean)
+
+  before_each(function()
+    flush()
+    state = here.state()
+  end)
+  after_each(function()
+    state:close()
+    flush()
+  end)
+
+  it("lets a guest out by the uplink, hides its address, and lets the answers back in", function()
+    put(state, here.record(1))
+    assert.equal(UPLINK, here.ask("g1", OUTSIDE, 80))
+    assert.truthy(counted(state, "d1-1", "egress") > 0)
+  end)
+
+  it("lets a guest out only where it may", function()
+    put(state, here.record(1, { egress = false }))
+    put(state, here.record(2, { uplink = "elsewhere" }))
+    assert.equal("timeout", here.ask("g1", OUTSIDE, 80))
+    assert.equal("timeout", here.ask("g2", OUTSIDE, 80))
+    assert.truthy(counted(state, "d1-1", "refused") > 0)
+  end)
+
+  it("keeps two guests from each other, also by the host's address", function()
+    put(state, here.record(1))
+    put(state, here.record(2, { published = { { protocol = "tcp", address = "0.0.0.0", port = 7100,
+      guest_port = 7000 } } }))
+    assert.equal("timeout", here.ask("g1", two.guest, 7000))
+    assert.equal("timeout", here.ask("g2", one.guest, 7000))
+    assert.equal("timeout", here.ask("g1", UPLINK, 7100))
+    assert.equal("timeout", here.ask("g1", one.host, 7100))
+  end)
+
+  it("lets a guest reach a peer, and not the peer the guest", function()
+    put(state, here.record(2))
+    put(state, here.record(1, { peers = { "d2" } }))
+    assert.equal(one.guest, here.ask("g1", two.guest, 7000))
+    assert.equal("timeout", here.ask("g2", one.guest, 7000))
+  end)
+
+  it("keeps a guest from the host's other ports", function()
+    put(state, here.record(1))
+    assert.equal("timeout", here.ask("g1", one.host, 8600))
+    assert.equal("timeout", here.ask("g1", UPLINK, 8600))
+    assert.equal("timeout", here.ask("g1", UPLINK, 9100))
+    assert.equal("timeout", here.ask("g1", "127.0.0.1", 8600):gsub("ECONNREFUSED", "timeout"))
+  end)
+
+  it("leads a listed port to the host's loopback, and no other there", function()
+    put(state, here.record(1, { host_ports = { { protocol = "tcp", port = 8545, loopback = true } } }))
+    assert.equal(one.guest, here.ask("g1", one.host, 8545))
+    assert.equal("timeout", here.ask("g1", one.host, 8600))
+    put(state, here.record(2))
+    assert.equal("timeout", here.ask("g2", two.host, 8545))
+  end)
+
+  it("opens no loopback port to packets that go to 127.0.0.1 themselves", function()
+    put(state, here.record(1, { host_ports = { { protocol = "tcp", port = 8545, loopback = true } } }))
+    -- The guest routes 127.0.0.0/8 out of its interface, which route_localnet makes possible.
+    here.run("g1", "sh", "-c", "echo 1 > /proc/sys/net/ipv4/conf/all/route_localnet; "
+      .. "ip addr del 127.0.0.1/8 dev lo; ip route add 127.0.0.0/8 via " .. one.host)
+    local before = counted(state, "d1-1", "spoofed")
+    assert.equal("timeout", here.ask("g1", "127.0.0.1", 8545))
+    assert.truthy(counted(state, "d1-1", "spoofed") > before)
+    here.run("g1", "sh", "-c", "ip route del 127.0.0.0/8; ip addr add 127.0.0.1/8 dev lo")
+  end)
+
+  it("lets a guest reach a listed port at the host's other addresses", function()
+    put(state, here.record(1, { host_ports = { { protocol = "tcp", port = 9100, loopback = false } } }))
+    assert.equal(one.guest, here.ask("g1", UPLINK, 9100))
+  end)
+
+  it("publishes_to_this_host_alone_by_default: a port at 127.0.0.1 is reached from here only", function()
+    put(state, here.record(1, { published = { { protocol = "tcp", address = "127.0.0.1", port = 7200,
+      guest_port = 7000 } } }))
+    assert.equal(one.host, here.ask(nil, "127.0.0.1", 7200))
+    assert.equal("timeout", here.ask("net", UPLINK, 7200):gsub("ECONNREFUSED", "timeout"))
+    assert.equal("timeout", here.ask("net", one.guest, 7000))
+  end)
+
+  it("publishes a port at an address, and at all of them", function()
+    put(state, here.record(1, { published = {
+      { protocol = "tcp", address = UPLINK, port = 7300, guest_port = 7000 },
+      { protocol = "tcp", address = "0.0.0.0", port = 7001 } } }))
+    assert.equal(OUTSIDE, here.ask("net", UPLINK, 7300))
+    assert.equal(OUTSIDE, here.ask("net", UPLINK, 7001))
+    assert.equal(one.host, here.ask(nil, "127.0.0.1", 7001))
+    -- What is not published stays closed, though the way to the guest is known.
+    assert.equal("timeout", here.ask("net", one.guest, 7000))
+  end)
+
+  it("drops what a guest sends from an address that is not its own", function()
+    put(state, here.record(1))
+    here.run("g1", "ip", "address", "add", "172.30.0.10/32", "dev", "eth0")
+    here.run("g1", "ip", "route", "replace", "default", "via", one.host, "src", "172.30.0.10")
+    assert.equal("timeout", here.ask("g1", OUTSIDE, 80))
+    assert.truthy(counted(state, "d1-1", "spoofed") > 0)
+    here.run("g1", "ip", "route", "replace", "default", "via", one.host)
+    here.run("g1", "ip", "address", "del", "172.30.0.10/32", "dev", "eth0")
+  end)
+
+  it("leaves IPv6 closed", function()
+    put(state, here.record(1))
+    here.run("g1", "ip", "-6", "address", "add", "fd00::2/64", "dev", "eth0", "nodad")
+    process.run { "ip", "-6", "address", "add", "fd00::1/64", "dev", "tap1", "nodad" }
+    assert.equal("timeout", here.ask("g1", "fd00::1", 8600):gsub("EHOSTUNREACH", "timeout"))
+    assert.truthy(counted(state, "d1-1", "spoofed") > 0)
+  end)
+
+  it("leaves_VM_10_alone_when_VM_1_is_removed", function()
+    put(state, here.record(10, { published = { { protocol = "tcp", address = "127.0.0.1", port = 7400,
+      guest_port = 7000 } } }))
+    put(state, here.record(1, { published = { { protocol = "tcp", address = "127.0.0.1", port = 7401,
+      guest_port = 7000 } } }))
+    firewall.remove(state, "d1-1")
+    assert.equal("172.30.0.41", here.ask(nil, "127.0.0.1", 7400))
+    assert.equal(UPLINK, here.ask("g10", OUTSIDE, 80))
+    assert.equal("ECONNREFUSED", here.ask(nil, "127.0.0.1", 7401))
+    assert.same({}, firewall.verify(state))
+    firewall.remove(state, "d10-1")
+    assert.same({}, nft.list {})
+  end)
+
+  it("adds the rules of a site in a chain of the VM's own", function()
+    put(state, here.record(2))
+    put(state, here.record(1, { rules = {
+      { iifname = "tap1", oifname = "tap2", tcp = { dport = 7000 }, verdict = "accept" } } }))
+    assert.equal(one.guest, here.ask("g1", two.guest, 7000))
+    firewall.remove(state, "d1-1")
+    assert.same({}, firewall.verify(state))
+  end)
+
+  -- PAINS row 5
+  it("puts_in_nothing_that_a_reboot_or_a_crash_left: the table is what the state says", function()
+    put(state, here.record(1))
+    -- As a saved ruleset brings it back: a port of a VM that is gone.
+    local name = "moonport-" .. state.uuid:sub(1, 8)
+    process.run { "nft", "add", "element", "inet", name, "published",
+      "{ 203.0.113.1 . tcp . 7500 : 172.30.0.6 . 7000 }" }
+    process.run { "nft", "add", "element", "inet", name, "inbound", "{ 172.30.0.6 . tcp . 7000 }" }
+    assert.equal(OUTSIDE, here.ask("net", UPLINK, 7500))
+    assert.equal(2, #firewall.verify(state))
+    assert.is_true(firewall.ensure(state))
+    assert.is_true(here.ask("net", UPLINK, 7500) ~= OUTSIDE)
+    assert.is_false(firewall.ensure(state))
+  end)
+
+  -- PAINS row 6
+  it("mends_what_was_flushed, in one transaction", function()
+    put(state, here.record(1))
+    put(state, here.record(2))
+    flush()
+    assert.equal(1, #firewall.verify(state))
+    assert.is_true(firewall.ensure(state))
+    assert.equal(UPLINK, here.ask("g1", OUTSIDE, 80))
+    assert.equal("timeout", here.ask("g1", two.guest, 7000))
+    assert.same({}, firewall.verify(state))
+  end)
+
+  it("mends rules that somebody changed", function()
+    put(state, here.record(1))
+    local name = "moonport-" .. state.uuid:sub(1, 8)
+    process.run { "nft", "insert", "rule", "inet", name, "to_host", "accept" }
+    assert.equal(one.guest, here.ask("g1", one.host, 8600))
+    assert.is_true(firewall.ensure(state))
+    assert.equal("timeout", here.ask("g1", one.host, 8600))
+  end)
+
+  it("gives a port to the newer of two revisions, and back when that is taken out", function()
+    local ports = { { protocol = "tcp", address = "127.0.0.1", port = 7600, guest_port = 7000 } }
+    put(state, here.record(1, { published = ports }))
+    put(state, here.record(2, { id = "d1-2", deployment = "d1", revision = 2, published = ports }))
+    assert.equal(two.host, here.ask(nil, "127.0.0.1", 7600))
+    firewall.remove(state, "d1-2")
+    assert.equal(one.host, here.ask(nil, "127.0.0.1", 7600))
+  end)
+
+  it("refuses a port that another deployment has, by its name", function()
+    local ports = { { protocol = "tcp", address = "127.0.0.1", port = 7600, guest_port = 7000 } }
+    put(state, here.record(1, { published = ports }))
+    local _, why = try(put, state, here.record(2, { published = ports }))
+    assert.truthy(errors.is(why, "firewall", "refused"))
+    assert.truthy(why.message:find("published by `vm1`", 1, true))
+    assert.equal(one.host, here.ask(nil, "127.0.0.1", 7600))
+  end)
+
+  it("follows the default route", function()
+    put(state, here.record(1))
+    process.run { "ip", "route", "del", "default" }
+    firewall.ensure(state)
+    assert.equal("timeout", here.ask("g1", OUTSIDE, 80))
+    process.run { "ip", "route", "add", "default", "via", OUTSIDE }
+    assert.is_true(firewall.ensure(state))
+    assert.equal(UPLINK, here.ask("g1", OUTSIDE, 80))
+  end)
+
+  it("takes out by id what no deployment has any more", function()
+    local record = here.record(1, { rules = { { counter = true } } })
+    put(state, record)
+    put(state, here.record(2))
+    state.db:run "DELETE FROM resources WHERE deployment = 'd1'"
+    local orphans = firewall.resource.orphans(state)
+    assert.equal(1, #orphans)
+    assert.equal("d1-1", orphans[1].identity.id)
+    firewall.resource.remove(orphans[1].identity)
+    assert.same({}, firewall.resource.orphans(state))
+    assert.same({}, firewall.verify(state))
+    assert.equal(UPLINK, here.ask("g2", OUTSIDE, 80))
+  end)
+end)
