@@ -7,6 +7,7 @@
  */
 #include "bind_net.h"
 
+#include "bind_agent.h"
 #include "bind_stream.h"
 #include "core/local_address.h"
 #include "core/mem.h"
@@ -67,6 +68,7 @@ typedef struct {
   mp_wait wait;
   mp_stream *stream;
   bool probe;
+  bool asks; /* an agent */
 } connect_wait;
 
 static void connect_release(mp_wait *wait) {
@@ -99,6 +101,10 @@ static int connect_finish(lua_State *L, mp_wait *wait) {
     return probe_finish(L, self);
   mp_lua_stream *stream = mp_lua_stream_new(L, true, "net.connection");
   stream->stream = mp_steal(self->stream);
+#ifdef MP_VM
+  if (self->asks)
+    stream->only_reads = mp_agent_only_reads;
+#endif
   return 1;
 }
 
@@ -114,12 +120,13 @@ static uint64_t timeout_field(lua_State *L) {
  * @function connect
  * @tparam table options `unix`: a socket's path; or `host` and `port`; `timeout` in seconds (10);
  * `probe=true`: only see whether somebody accepts, close, and return true and the
- * address that the connection came from; allowed in a plan
+ * address that the connection came from; allowed in a plan; `asks="agent"`: a guest's agent is
+ * there: in a plan it can be asked what changes nothing
  * @treturn Stream
  * @raise {kind="net"}: "ECONNREFUSED", "ENOENT" and other errno names, "timeout", "resolve"
  */
 static int l_connect(lua_State *L) {
-  static const char *const known[] = {"unix", "host", "port", "timeout", "probe", NULL};
+  static const char *const known[] = {"unix", "host", "port", "timeout", "probe", "asks", NULL};
   mp_stream_address address;
   lua_settop(L, 1);
   check_names(L, "net.connect", known);
@@ -127,11 +134,14 @@ static int l_connect(lua_State *L) {
   uint64_t timeout = timeout_field(L);
   lua_getfield(L, 1, "probe");
   bool probe = lua_toboolean(L, -1);
-  if (!probe)
+  lua_getfield(L, 1, "asks");
+  bool asks = lua_isstring(L, -1) && strcmp(lua_tostring(L, -1), "agent") == 0;
+  if (!probe && !asks)
     mp_gate(L, "net.connect", "connect to `%s`", address.path ? address.path : address.host);
   connect_wait *self = mp_wait_new(L, sizeof *self, "net.connect", connect_finish);
   self->wait.release = connect_release;
   self->probe = probe;
+  self->asks = asks;
   if (mp_stream_connect(mp_loop_of(L), &address, timeout ? timeout : 10000, connect_done, self,
                         &self->wait.op, &self->wait.error) < 0)
     return mp_throw(L, &self->wait.error);

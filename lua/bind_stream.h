@@ -10,7 +10,8 @@
 typedef struct {
   mp_stream *stream; /* NULL once it is closed */
   bool owned;        /* closed with the object; else by the process that it belongs to */
-  const char *what;  /* for the gate and messages: "net.connection", "process.stdin". Static */
+  bool (*only_reads)(const char *bytes, size_t len); /* writes that pass a shut gate; may be NULL */
+  const char *what; /* for the gate and messages: "net.connection", "process.stdin". Static */
 } mp_lua_stream;
 
 /* Pushes an object without a stream yet: fill in ->stream when it is there. Its user value 1 is for

@@ -1,5 +1,6 @@
 #include "modules.h"
 
+#include "bind_agent.h"
 #include "bind_cgroup.h"
 #include "bind_clock.h"
 #include "bind_crypto.h"
@@ -28,6 +29,9 @@
 
 /* clang-format off */
 const luaL_Reg mp_c_modules[] = {
+#ifdef MP_VM
+    {"agent", luaopen_moonport_agent},
+#endif
     {"cgroup", luaopen_moonport_cgroup},
     {"clock", luaopen_moonport_clock},
     {"crypto", luaopen_moonport_crypto},

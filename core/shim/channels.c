@@ -1,6 +1,7 @@
 #include "channels.h"
 
 #include "files.h"
+#include "netlink.h"
 #include "vsock.h"
 
 #include <dirent.h>
@@ -9,15 +10,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-/* linux/netlink.h, which musl-gcc does not find. */
-enum { NETLINK_KOBJECT_UEVENT = 15, KERNEL_EVENTS = 1 };
-struct sockaddr_nl {
-  sa_family_t nl_family;
-  unsigned short nl_pad;
-  uint32_t nl_pid;
-  uint32_t nl_groups;
-};
 
 static const char ports[] = "/sys/class/virtio-ports";
 static const char agent_prefix[] = "moonport.agent.";
@@ -101,11 +93,9 @@ static void on_uevent(mp_shim_source *source, uint32_t events) {
 }
 
 static void watch_uevents(mp_shim_channels *channels) {
-  const struct sockaddr_nl address = {.nl_family = AF_NETLINK, .nl_groups = KERNEL_EVENTS};
-  int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_KOBJECT_UEVENT);
+  int fd = mp_shim_netlink_listen(MP_SHIM_NETLINK_UEVENT, MP_SHIM_UEVENT_KERNEL);
   channels->uevents = (mp_shim_source){.fd = fd, .on_ready = on_uevent, .owner = channels};
-  if (fd >= 0 && bind(fd, (const struct sockaddr *)&address, sizeof address) == 0 &&
-      mp_shim_loop_add(channels->control->loop, &channels->uevents, EPOLLIN) == 0)
+  if (fd >= 0 && mp_shim_loop_add(channels->control->loop, &channels->uevents, EPOLLIN) == 0)
     return;
   if (fd >= 0)
     close(fd);

@@ -298,8 +298,10 @@ int mp_shim_control_adopt(mp_shim_control *control, int fd, mp_shim_error *err) 
   mp_shim_client *client = add_client(control, fd, S_ISCHR(info.st_mode));
   if (client == NULL)
     return mp_shim_fail_errno(err, errno, "could not wait on control fd %d", fd);
-  if (!client->device)
-    mp_shim_client_send(client, control->greeting, strlen(control->greeting));
+  /* Who is at the other end of a device already spoke to another one, before a reboot. */
+  if (client->device)
+    mp_shim_client_send(client, "\n", 1);
+  mp_shim_client_send(client, control->greeting, strlen(control->greeting));
   return 0;
 }
 

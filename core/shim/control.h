@@ -24,16 +24,17 @@ struct mp_shim_client {
   mp_shim_client *next;
   mp_shim_control *control;
   mp_shim_source source;
-  bool device;     /* outlives the peers that come and go at its other end */
-  bool eof;        /* no more requests will come */
-  bool mute;       /* it takes no more answers */
-  bool forgotten;  /* a device whose peer is let go: by the next sweep */
-  bool dead;       /* to be freed by the next sweep */
-  bool discarding; /* a line that was too long, until its newline */
-  bool held;       /* its next request waits: this one is not answered yet */
-  int waits_for;   /* the owner's, 0 at first */
-  bool subscribed; /* the owner's, false at first */
-  void *session;   /* the owner's, NULL at first */
+  bool device;        /* outlives the peers that come and go at its other end */
+  bool eof;           /* no more requests will come */
+  bool mute;          /* it takes no more answers */
+  bool forgotten;     /* a device whose peer is let go: by the next sweep */
+  bool dead;          /* to be freed by the next sweep */
+  bool discarding;    /* a line that was too long, until its newline */
+  bool held;          /* its next request waits: this one is not answered yet */
+  int waits_for;      /* the owner's, 0 at first */
+  int64_t wait_until; /* the owner's */
+  bool subscribed;    /* the owner's, false at first */
+  void *session;      /* the owner's, NULL at first */
   size_t in_len;
   size_t out_len;
   size_t out_cap;

@@ -5,9 +5,9 @@
 size_t mp_shim_escape(const char *bytes, size_t len, char *out) {
   char *to = out;
   for (size_t i = 0; i < len; i++) {
-    if (bytes[i] == '\n' || bytes[i] == '\\') {
+    if (bytes[i] == '\n' || bytes[i] == '\r' || bytes[i] == '\\') {
       *to++ = '\\';
-      *to++ = bytes[i] == '\n' ? 'n' : '\\';
+      *to++ = bytes[i] == '\n' ? 'n' : bytes[i] == '\r' ? 'r' : '\\';
     } else {
       *to++ = bytes[i];
     }
@@ -22,7 +22,7 @@ size_t mp_shim_unescape(char *bytes, size_t len) {
   for (const char *from = to, *end = bytes + len; from < end; from++) {
     if (*from == '\\' && from + 1 < end) {
       from++;
-      *to++ = *from == 'n' ? '\n' : *from;
+      *to++ = *from == 'n' ? '\n' : *from == 'r' ? '\r' : *from;
     } else {
       *to++ = *from;
     }

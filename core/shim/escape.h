@@ -1,4 +1,5 @@
-/* Bytes on a line of the control protocol: a newline is written `\n`, a backslash twice. Whatever
+/* Bytes on a line of the control protocol: a newline is written `\n`, a carriage return `\r`, a
+ * backslash twice. Whatever
  * the bytes are, a line ends where it ends, so that who comes in the middle of one finds the next.
  */
 #ifndef MP_SHIM_ESCAPE_H

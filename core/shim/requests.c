@@ -142,7 +142,7 @@ void mp_shim_on_request(mp_shim_client *client, char *line, size_t len) {
     do_exec(sup, client, &request);
     break;
   case MP_SHIM_NETWORK:
-    mp_shim_client_error(client, "unknown-request", "not yet");
+    mp_shim_network_ask(&sup->network, client, request.wait_ms);
     break;
   case MP_SHIM_VERSION_REQUEST:
     do_version(client);

@@ -2,8 +2,9 @@
 /* moonport-shim: owns one service after whoever started it has gone.
  *
  *   moonport-shim run --dir DIR --socket PATH --spec-fd N [--ready-fd M] ...
+ *   moonport-shim agent --dir DIR --spec FILE
  *
- * This comment is the contract of `run`: the spec, the files, the life cycle, the control protocol.
+ * This comment is the contract of `run` and `agent`: the spec, the files, the life cycle, the control protocol.
  * docs/shim.md tells the same as a story, `moonport-shim --help` lists the options.
  *
  * SPEC. Read from --spec-fd (memfd, file or pipe; never argv, which everybody can see): records
@@ -64,6 +65,7 @@
  *                single process
  *   error        null, or {code, message}: why the last start failed
  *   log          {dropped_bytes, dropped_lines}: output lost because the log could not be written
+ *   copy         the same of what an agent's host did not take; absent without a host that takes any
  *
  * LIFE. The service dies with the shim (its main process gets SIGKILL). When the main process ends,
  * whatever it left behind gets the stop signal, after stop_grace_ms SIGKILL; a run is over when no
@@ -82,13 +84,24 @@
  * disk stops nothing: output is drained, dropped and counted; a record that could not be written is
  * tried again, and the shim does not exit before its last one is (unless --dir was removed).
  *
+ * AGENT. In a guest: as --foreground and --stay, with the spec from a file, and these channels in
+ * place of a socket, as far as the machine has them; those that come later are found too:
+ *
+ *   virtio-serial ports `moonport.agent.*`, each one client
+ *   vsock port 1024, for clients from the host
+ *   virtio-serial port `moonport.output`, else /dev/hvc0: gets a copy of the service's output, whole
+ *     lines of stdout and stderr as they come. What the host does not take is dropped after 256 KiB
+ *     and counted, and the copy tells how much is missing where it is missing
+ *
+ * The restart policy holds from the first start on. oom_score_adj is 0 unless given: what protects the
+ * agent is not the service's.
+ *
  * PROTOCOL, version 1, on the Unix socket (mode 0600; for its own user and root): lines of text. A
  * new connection is greeted with `moonport-shim 1 VERSION\n`. A request is a word and options, at
  * most 1023 bytes; the answer is one line, `ok {JSON}` or `error CODE MESSAGE`, in the order of the
  * requests. `state` below is the object of state.json.
  *
- *   hello                          the greeting again (first thing to say on a character device,
- *                                  which has no connections)
+ *   hello [WORD]                   the greeting again, with a word of [0-9a-z]{1,32} at its end
  *   version                        {"version", "protocol", "pid"}
  *   status                         state
  *   signal NAME                    to the main process; state
@@ -101,6 +114,32 @@
  *   events                         state now, then a line `event {JSON}` with it at every change;
  *                                  a client that does not read 64 KiB is let go
  *   shutdown [signal=S] [grace_ms=N]  stop, and exit also with --stay; state
+ *   network [wait_ms=N]            {"up", "address", "gateway", "problem", "interfaces": {NAME: {"mac",
+ *                                  "up", "carrier", "address", "prefix"}}}; with wait_ms once it is
+ *                                  up, or after that time. Up: an interface that is hardware is up
+ *                                  and has an IPv4 address, and there is a default route
+ *   exec [rows=N columns=N] [input=1]   runs a command, see below
+ *
+ * A character device (a virtio-serial port) has no connections: who opens it says an empty line and
+ * `hello WORD`, and what comes before the answer with that word is another one's. The hello also ends
+ * what that one had under way.
+ *
+ * EXEC. A line `exec`, then lines `spec BYTES` whose bytes make up a spec as above, then `run`. The
+ * command starts where the service's runs: with its user, directory, limits, cgroups, and its
+ * environment, in which `env=` sets and `unset=NAME` takes away; arg[0] is searched in PATH. Answers
+ * `ok {"pid"}` or an error. Bytes stand on a line with \n for a newline, \r for a carriage return and
+ * \\ for a backslash. From then on until `end` the connection is the command's:
+ *
+ *   in BYTES, eof       its input; at most 32 KiB may be sent that are not confirmed by `took`
+ *   window ROWS COLUMNS the size of its terminal
+ *   kill NAME           a signal to its process group
+ *   out BYTES, err BYTES   what it wrote; with a terminal all is `out`
+ *   took N              bytes of input that it has read, or will never read
+ *   end {"code", "signal"} it has ended, and so has its output (what it left behind may hold that
+ *                       open for a second). One of the two is null
+ *
+ * A client that does not read holds its command up. When it goes away the command gets SIGHUP, and
+ * SIGKILL five seconds later. Commands are none of the service: a stop does not reach them.
  *
  * Codes: unknown-request (also what an older shim answers to a newer client), invalid, too-long,
  * busy, denied, not-running, ended, start-failed, and errno names. A client ignores members of JSON

@@ -211,7 +211,6 @@ static int open_logs(mp_shim_supervisor *sup, mp_shim_error *err) {
 }
 
 static int open_control(mp_shim_supervisor *sup, mp_shim_error *err) {
-  sup->control.loop = &sup->loop;
   sup->control.greeting = MP_SHIM_GREETING;
   sup->control.on_line = mp_shim_on_request;
   sup->control.on_gone = mp_shim_session_gone;
@@ -246,6 +245,10 @@ static int set_up(mp_shim_supervisor *sup, mp_shim_error *err) {
   sup->sessions.service = sup->spec;
   sup->sessions.core = &sup->core;
   mp_shim_sessions_init(&sup->sessions);
+  sup->network.control = &sup->control;
+  sup->network.waits_for = MP_SHIM_FOR_NETWORK;
+  sup->control.loop = &sup->loop;
+  mp_shim_network_init(&sup->network);
   if (check_cgroups(sup->spec, err) < 0 || open_logs(sup, err) < 0 || open_control(sup, err) < 0)
     return -1;
   return 0;
@@ -256,6 +259,7 @@ static void tear_down(mp_shim_supervisor *sup) {
   mp_shim_output_flush(&sup->copy);
   mp_shim_output_close(&sup->copy);
   mp_shim_channels_close(&sup->channels);
+  mp_shim_network_close(&sup->network);
   mp_shim_control_close(&sup->control);
   mp_shim_log_close(&sup->log);
   mp_shim_log_close(&sup->notes);
@@ -272,7 +276,7 @@ int mp_shim_supervise(const mp_shim_supervise_options *options) {
   sup->spec = options->spec;
   sup->loop.epoll = -1;
   sup->signals.fd = sup->control.listener.fd = sup->log.fd = sup->notes.fd = -1;
-  sup->copy.source.fd = sup->channels.uevents.fd = -1;
+  sup->copy.source.fd = sup->channels.uevents.fd = sup->network.changes.fd = -1;
   sup->service = MP_SHIM_SERVICE_NONE;
   if (set_up(sup, &err) < 0) {
     options->on_ready(options->context, 0, &err);

@@ -6,6 +6,7 @@
 #include "control.h"
 #include "log.h"
 #include "loop.h"
+#include "network.h"
 #include "output.h"
 #include "policy.h"
 #include "service.h"
@@ -48,7 +49,7 @@ typedef enum {
 } mp_shim_goal;
 
 /* mp_shim_client.waits_for */
-enum { MP_SHIM_FOR_NOTHING, MP_SHIM_FOR_END, MP_SHIM_FOR_START };
+enum { MP_SHIM_FOR_NOTHING, MP_SHIM_FOR_END, MP_SHIM_FOR_START, MP_SHIM_FOR_NETWORK };
 
 typedef struct {
   mp_shim_supervise_options options;
@@ -62,6 +63,7 @@ typedef struct {
   mp_shim_sessions sessions;
   mp_shim_channels channels; /* of an agent, with the copy of the output */
   mp_shim_output copy;
+  mp_shim_network network;
   mp_shim_source output[2];
   mp_shim_source exec;
   mp_shim_source signals;

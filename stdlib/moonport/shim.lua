@@ -61,7 +61,13 @@ local function add_environment(parts, env)
   local names = {}
   for name in pairs(env or {}) do names[#names + 1] = name end
   table.sort(names)
-  for _, name in ipairs(names) do add(parts, "env", name .. "=" .. env[name]) end
+  for _, name in ipairs(names) do
+    if env[name] == false then
+      add(parts, "unset", name)
+    else
+      add(parts, "env", name .. "=" .. env[name])
+    end
+  end
 end
 
 local function add_restart(parts, restart)
@@ -88,7 +94,8 @@ local function join(parts, first, last)
 end
 
 --- Writes a spec as the shim reads it.
--- @tparam table spec `name`, `id`, `argv`, `exe`, `env` (values may be secrets), `cwd`, `user`
+-- @tparam table spec `name`, `id`, `argv`, `exe`, `env` (values may be secrets; false takes one
+--   away, of an agent's `exec`), `cwd`, `user`
 --   ({uid, gid, groups}), `cgroups` ({path,...}), `restart`, `stop` ({signal, grace}), `log`
 --   ({max_size, max_files}), `nofile`, `nice`, `oom_score_adj`, `no_new_privs`
 -- @treturn string|secret

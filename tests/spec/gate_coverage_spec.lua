@@ -15,6 +15,7 @@ end
 
 -- What only reads, computes, talks to the person at the terminal, or is about our own tasks.
 local READS = {
+  ["moonport.core.agent"] = "bytes lines",
   ["moonport.core.cgroup"] = "list open",
   ["moonport.core.clock"] = "cpu monotonic now",
   ["moonport.core.crypto"] = "base64 equal hash hash_file hex hmac random unbase64 unhex uuid",

@@ -13,12 +13,11 @@ local errors = require "moonport.errors"
 local options_of = require "moonport.kube.options"
 local secret = require "moonport.secret"
 local sessions = require "moonport.kube.exec.session"
-local streams = require "moonport.kube.exec.streams"
+local streams = require "moonport.streams"
 local task = require "moonport.task"
 
 local M = {}
 
-local STDOUT, STDERR = 1, 2
 local TAIL = 4096 -- bytes of an output in an error
 
 local KNOWN = {
@@ -97,62 +96,9 @@ end
 
 -- Running it.
 
-local function feed(session, source)
-  for bytes in source.next do session:write(bytes) end
-  session:finish()
-end
-
--- The program may end, and its connection with it, before it has read everything; then it is the
--- exit code that counts.
-local function feed_until_it_ends(session, source)
-  local ok, err = pcall(feed, session, source)
-  if not ok and not errors.is(err, "websocket", "closed") and err.kind ~= "http" then
-    error(err, 0)
-  end
-end
-
-local function pump(session, sinks)
-  for channel, bytes in function() return session:next() end do
-    sinks[channel].write(bytes)
-  end
-end
-
-local function closing(thing)
-  return setmetatable({}, { __close = function() thing.close() end })
-end
-
-local function sinks_of(options)
-  local out = streams.sink("stdout", options)
-  if options.stderr == "stdout" or options.tty then return { out, out } end
-  return { out, streams.sink("stderr", options) }
-end
-
--- Everything but the terminal: the input in a task of its own, so that neither direction waits for
--- the other.
-local function run_streams(session, source, options)
-  local sinks = sinks_of(options)
-  local _ <close> = closing(sinks[STDOUT])
-  local _ <close> = closing(sinks[STDERR])
-  local _ <close> = source and closing(source)
-  task.scope(function()
-    local feeder = source and task.spawn(feed_until_it_ends, session, source)
-    pump(session, sinks)
-    if feeder then feeder:cancel("the command has ended") end
-  end)
-  sinks[STDOUT].finish()
-  if sinks[STDERR] ~= sinks[STDOUT] then sinks[STDERR].finish() end
-  return sinks
-end
-
-local function result_of(session, sinks, began)
-  local out, err = sinks[STDOUT], sinks[STDERR]
-  return {
-    code = session:result(),
-    stdout = out.text and out.text(),
-    stderr = err ~= out and err.text and err.text() or nil,
-    truncated = out.truncated or err.truncated or nil,
-    duration = clock.monotonic() - began,
-  }
+-- Its connection has ended, as that of a program does that has.
+local function is_over(err)
+  return errors.is(err, "websocket", "closed") or errors.is(err, "http")
 end
 
 local function tail_of(text)
@@ -177,7 +123,7 @@ local function run(cluster, target, options)
   local began = clock.monotonic()
   local for_operator = is_for_operator(options)
   local source
-  if not for_operator then source = streams.source(options) end
+  if not for_operator then source = streams.source(options, "cluster:exec") end
   target.stdin = for_operator or source ~= nil
   target.must_end = source and source.must_end and not options.tty and options.stdin_ends ~= false
   local session <close> = sessions.open(cluster, target)
@@ -189,8 +135,9 @@ local function run(cluster, target, options)
     attach.run(session)
     return { code = session:result(), duration = clock.monotonic() - began }
   end
-  local sinks = run_streams(session, source, options)
-  return result_of(session, sinks, began)
+  local result = streams.run(session, source, options, "cluster:exec", is_over)
+  result.code, result.duration = session:result(), clock.monotonic() - began
+  return result
 end
 
 -- A container without env(1) still gets a terminal, if not the name of its kind.

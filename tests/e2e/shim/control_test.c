@@ -155,8 +155,8 @@ static void an_agent_speaks_over_a_character_device(void **state) {
   close(guest);
   assert_contains(s->ready, "ok ");
   s->client = host;
-  assert_int_equal(write(host, "left over by another\nhalf a li\nhello\n", 37), 37);
-  shim_read_until(s, "moonport-shim 1 ");
+  assert_int_equal(write(host, "left over by another\nhalf a li\nhello w0rd\n", 42), 42);
+  shim_read_until(s, " w0rd");
   assert_int_equal(write(host, "status\nshutdown\n", 16), 16);
   assert_contains(shim_read(s), "\"running\"");
   assert_contains(shim_read(s), "\"exited\"");

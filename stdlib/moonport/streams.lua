@@ -1,24 +1,34 @@
--- Where a program's input comes from and where its outputs go.
+--- Where the input of a program elsewhere (in a pod, in a guest) comes from, and where its outputs
+-- go: what the options `input`, `stdin`, `stdout`, `stderr`, `limit` and `truncate` of
+-- @{moonport.process.run} say.
 --
 -- Files and our own standard streams are read and written by a child process (cat), since a read or
 -- write of ours could hold everything else up.
+-- @module moonport.streams
 
 local core = require "moonport.core.terminal"
 local errors = require "moonport.errors"
 local fs = require "moonport.fs"
-local options_of = require "moonport.kube.options"
 local process = require "moonport.process"
 local secret = require "moonport.secret"
+local task = require "moonport.task"
 
 local M = {}
 
 local LIMIT = 16 * 1024 * 1024
 local STDIN_FD = 0
+local STDOUT, STDERR = 1, 2
 
 local function nothing() end
 
-local function bad(name, value, words)
-  options_of.bad("cluster:exec: `%s` is %s, got %s", name, words,
+local function invalid(call, format, ...)
+  errors.raise {
+    kind = "argument", code = "invalid", message = call .. ": " .. format:format(...),
+  }
+end
+
+local function bad(call, name, value, words)
+  invalid(call, "`%s` is %s, got %s", name, words,
     type(value) == "string" and "`" .. value .. "`" or "a " .. type(value))
 end
 
@@ -60,14 +70,17 @@ local function from_ours()
   return from_child "inherit"
 end
 
--- The source of its input, {must_end, next(), close()}; nil for none.
-function M.source(options)
+--- The source of its input.
+-- @tparam table options
+-- @tparam string call for errors, such as "cluster:exec"
+-- @treturn table|nil {must_end, next(), close()}; nil for none
+function M.source(options, call)
   local input, stdin = options.input, options.stdin
   if input ~= nil then
-    if stdin ~= nil then options_of.bad("cluster:exec: `input` and `stdin` exclude each other") end
+    if stdin ~= nil then invalid(call, "`input` and `stdin` exclude each other") end
     if type(input) == "function" then return from_function(input) end
     if type(input) ~= "string" and not secret.is(input) then
-      bad("input", input, "a string, a secret or a function")
+      bad(call, "input", input, "a string, a secret or a function")
     end
     return from_value(input)
   end
@@ -75,7 +88,7 @@ function M.source(options)
   if stdin == "inherit" then return from_ours() end
   if type(stdin) == "function" then return from_function(stdin) end
   if is_file(stdin) then return from_child(stdin) end
-  bad("stdin", stdin, '"inherit", "null", {file = PATH} or a function')
+  bad(call, "stdin", stdin, '"inherit", "null", {file = PATH} or a function')
 end
 
 -- Output.
@@ -125,8 +138,7 @@ local function to_our_stderr()
   return to_function(function(bytes) io.stderr:write(bytes) end)
 end
 
--- The sink of an output, {write(bytes), finish(), close(), text() where it was captured}.
-function M.sink(name, options)
+local function sink(name, options, call)
   local spec = options[name]
   if spec == nil or spec == "capture" then return to_memory(name, options) end
   if spec == "null" then return to_function(nothing) end
@@ -135,7 +147,64 @@ function M.sink(name, options)
     return name == "stderr" and to_our_stderr() or to_child "inherit"
   end
   if is_file(spec) then return to_child(spec) end
-  bad(name, spec, '"capture", "inherit", "null", {file = PATH} or a function')
+  bad(call, name, spec, '"capture", "inherit", "null", {file = PATH} or a function')
+end
+
+local function sinks_of(options, call)
+  local out = sink("stdout", options, call)
+  if options.stderr == "stdout" or options.tty then return { out, out } end
+  return { out, sink("stderr", options, call) }
+end
+
+local function feed(session, source)
+  for bytes in source.next do session:write(bytes) end
+  session:finish()
+end
+
+-- The program may end, and its connection with it, before it has read everything; then it is how it
+-- ended that counts.
+local function feed_until_it_ends(session, source, is_over)
+  local ok, err = pcall(feed, session, source)
+  if not ok and not is_over(err) then error(err, 0) end
+end
+
+local function pump(session, sinks)
+  for channel, bytes in function() return session:next() end do
+    sinks[channel].write(bytes)
+  end
+end
+
+local function closing(thing)
+  return setmetatable({}, { __close = function() thing.close() end })
+end
+
+--- Passes the input and the outputs of a program on until it has ended: the input in a task of its
+-- own, so that neither direction waits for the other.
+-- @tparam table session `next()` gives 1 (stdout) or 2 (stderr) and bytes, nil at the end;
+--   `write(bytes)` and `finish()` are for its input
+-- @tparam ?table source as `source` gives it
+-- @tparam table options
+-- @tparam string call for errors
+-- @tparam function is_over of an error of `write` or `finish`: the program has ended
+-- @treturn table `stdout` and `stderr` where they were captured, `truncated`
+function M.run(session, source, options, call, is_over)
+  local sinks = sinks_of(options, call)
+  local out, err = sinks[STDOUT], sinks[STDERR]
+  local _ <close> = closing(out)
+  local _ <close> = closing(err)
+  local _ <close> = source and closing(source)
+  task.scope(function()
+    local feeder = source and task.spawn(feed_until_it_ends, session, source, is_over)
+    pump(session, sinks)
+    if feeder then feeder:cancel("the command has ended") end
+  end)
+  out.finish()
+  if err ~= out then err.finish() end
+  return {
+    stdout = out.text and out.text(),
+    stderr = err ~= out and err.text and err.text() or nil,
+    truncated = out.truncated or err.truncated or nil,
+  }
 end
 
 return M
