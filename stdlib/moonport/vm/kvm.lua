@@ -36,7 +36,7 @@ local function cache_dir()
 end
 
 local function cache_path(probe)
-  local dir = cache_dir()
+  local dir = probe.cache or cache_dir()
   local key = probe.program .. "\0" .. probe.machine .. "\0"
     .. crypto.hash_file("sha256", probe.kernel)
   return dir and fs.join(dir, crypto.hash("sha256", key):sub(1, 32) .. ".json")
@@ -130,7 +130,7 @@ local function trial(probe)
   local reason = ("its monitor ended before the kernel's first line%s"):format(
     said and (": " .. said:sub(1, 200)) or "")
   if errors.is(why, "task", "timeout") then
-    reason = ("the kernel printed nothing under KVM within %d s"):format(probe.timeout or M.TIMEOUT)
+    reason = ("the kernel printed nothing under KVM within %g s"):format(probe.timeout or M.TIMEOUT)
   elseif why then
     error(why, 0)
   end
@@ -138,7 +138,8 @@ local function trial(probe)
 end
 
 --- Tells whether KVM runs a kernel, by what is known already or by trying.
--- @tparam table probe `driver`, `program`, `machine`, `kernel`, `timeout`
+-- @tparam table probe `driver`, `program`, `machine`, `kernel`; `timeout` (seconds), `cache` (a
+--   directory in place of moonport's own)
 -- @treturn table `works` (nil: not known yet, since nothing may be started now), `reason`, `cached`
 function M.probe(probe)
   local _, missing = try(sys.check_kvm)
