@@ -14,11 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
 enum { SETUP_FAILED = 125, CANNOT_EXECUTE = 126, NOT_FOUND = 127 };
-enum { STALE_MAX = 16 };
+enum { STALE_MAX = 16, READONLY_MAX = 16 };
 
 typedef struct {
   const char *cgroups[MP_SHIM_CGROUPS_MAX];
@@ -37,6 +38,8 @@ typedef struct {
   const char *stale[STALE_MAX]; /* files to remove or to empty */
   bool emptied[STALE_MAX];
   size_t stale_count;
+  const char *readonly[READONLY_MAX];
+  size_t readonly_count;
 } exec_options;
 
 static int complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -100,6 +103,11 @@ static int parse_option(exec_options *options, int option) {
     return add_stale(options, optarg, false);
   case 'e':
     return add_stale(options, optarg, true);
+  case 'o':
+    if (options->readonly_count == READONLY_MAX)
+      return complain("more than %d directories to make read-only", READONLY_MAX);
+    options->readonly[options->readonly_count++] = optarg;
+    return 0;
   case 'c':
     if (options->cgroup_count == MP_SHIM_CGROUPS_MAX)
       return complain("more than %d cgroups", MP_SHIM_CGROUPS_MAX);
@@ -134,12 +142,19 @@ static int parse_option(exec_options *options, int option) {
 
 static int parse(exec_options *options, int argc, char **argv) {
   static const struct option known[] = {
-      {"cgroup", required_argument, NULL, 'c'}, {"netns", required_argument, NULL, 'n'},
-      {"setsid", no_argument, NULL, 's'},       {"ctty", no_argument, NULL, 't'},
-      {"user", required_argument, NULL, 'u'},   {"groups", required_argument, NULL, 'g'},
-      {"chdir", required_argument, NULL, 'd'},  {"pdeathsig", required_argument, NULL, 'p'},
-      {"parent", required_argument, NULL, 'P'}, {"remove", required_argument, NULL, 'r'},
-      {"empty", required_argument, NULL, 'e'},  {0},
+      {"cgroup", required_argument, NULL, 'c'},
+      {"netns", required_argument, NULL, 'n'},
+      {"setsid", no_argument, NULL, 's'},
+      {"ctty", no_argument, NULL, 't'},
+      {"user", required_argument, NULL, 'u'},
+      {"groups", required_argument, NULL, 'g'},
+      {"chdir", required_argument, NULL, 'd'},
+      {"pdeathsig", required_argument, NULL, 'p'},
+      {"parent", required_argument, NULL, 'P'},
+      {"remove", required_argument, NULL, 'r'},
+      {"empty", required_argument, NULL, 'e'},
+      {"readonly", required_argument, NULL, 'o'},
+      {0},
   };
   int option;
   while ((option = getopt_long(argc, argv, "+", known, NULL)) != -1) {
@@ -159,6 +174,25 @@ static int enter_netns(const char *path) {
   if (fd < 0 || setns(fd, CLONE_NEWNET) < 0)
     return complain("could not enter the network namespace `%s`: %s", path, strerror(errno));
   close(fd);
+  return 0;
+}
+
+static int make_readonly(const char *path) {
+  const unsigned long flags = MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV;
+  if (mount(path, path, NULL, MS_BIND, NULL) < 0 || mount(NULL, path, NULL, flags, NULL) < 0)
+    return complain("could not make `%s` read-only: %s", path, strerror(errno));
+  return 0;
+}
+
+/* In a mount namespace of its own: for the program and what it starts, and for nobody else. */
+static int make_all_readonly(const exec_options *options) {
+  if (options->readonly_count == 0)
+    return 0;
+  if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
+    return complain("could not make a mount namespace: %s", strerror(errno));
+  for (size_t i = 0; i < options->readonly_count; i++)
+    if (make_readonly(options->readonly[i]))
+      return SETUP_FAILED;
   return 0;
 }
 
@@ -203,7 +237,7 @@ static int set_up(const exec_options *options) {
       return complain("could not join the cgroup `%s`: %s", options->cgroups[i], strerror(errno));
   if (options->netns && enter_netns(options->netns))
     return SETUP_FAILED;
-  if (set_session(options))
+  if (set_session(options) || make_all_readonly(options))
     return SETUP_FAILED;
   const char *failed = NULL;
   if (options->has_user)

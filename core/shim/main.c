@@ -37,6 +37,7 @@ static const char help[] =
     "  --pdeathsig SIG  get SIG when the parent ends\n"
     "  --remove PATH    first remove what an earlier run left there (may be repeated)\n"
     "  --empty PATH     first make this file anew (may be repeated)\n"
+    "  --readonly DIR   nothing in this directory can be changed (may be repeated)\n"
     "  --parent PID     with --pdeathsig: not at all, if the parent is not PID any more\n"
     "Exit codes: 125 the set-up failed, 126 COMMAND cannot be executed, 127 there is none.\n";
 

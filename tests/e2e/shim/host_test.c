@@ -322,6 +322,23 @@ static void exec_clears_what_an_earlier_run_left(void **state) {
   assert_int_equal(rmdir(dir), 0);
 }
 
+static void exec_shows_a_directory_that_cannot_be_changed(void **state) {
+  (void)state;
+  char dir[] = "/tmp/mp-exec-XXXXXX", file[64], command[256];
+  need_root();
+  assert_non_null(mkdtemp(dir));
+  snprintf(file, sizeof file, "%s/file", dir);
+  snprintf(command, sizeof command, "echo kept >'%s'", file);
+  assert_int_equal(exec_code("--", "/bin/sh", "-c", command), 0);
+  snprintf(command, sizeof command,
+           "grep -q kept '%s' && ! rm '%s' && ! echo >'%s' && ! echo >'%s/new'", file, file, file,
+           dir);
+  assert_int_equal(exec_code("--readonly", dir, "--", "/bin/sh", "-c", command), 0);
+  assert_int_equal(exec_code("--readonly", "/nowhere", "--", "/bin/true"), 125);
+  assert_int_equal(unlink(file), 0); /* it was not made so for us */
+  assert_int_equal(rmdir(dir), 0);
+}
+
 static void exec_ends_with_its_parent(void **state) {
   (void)state;
   int alive[2];
@@ -370,6 +387,7 @@ static int run(void) {
       cmocka_unit_test(exec_tells_its_own_failures_apart),
       cmocka_unit_test(exec_sets_session_directory_and_user),
       cmocka_unit_test(exec_clears_what_an_earlier_run_left),
+      cmocka_unit_test(exec_shows_a_directory_that_cannot_be_changed),
       cmocka_unit_test(exec_ends_with_its_parent),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
