@@ -26,6 +26,7 @@
 local capabilities = require "moonport.vm.capabilities"
 local choose = require "moonport.vm.choose"
 local errors = require "moonport.errors"
+local filesystems = require "moonport.vm.filesystems"
 local fs = require "moonport.fs"
 local logs = require "moonport.logs"
 local machine = require "moonport.vm.machine"
@@ -41,6 +42,11 @@ local M = {
   capabilities = capabilities.list,
 }
 
+--- Where virtiofsd is, which `filesystems` of a machine need.
+-- @tparam[opt] table programs as in a spec
+-- @treturn ?string nil where there is none
+M.virtiofsd = filesystems.program
+
 local START_SECONDS = 60
 
 -- The console that a driver has of itself: what is kept as well where it can be both.
@@ -52,6 +58,10 @@ local function require_features(plan)
   local data, can = plan.spec, plan.can
   for _, disk in ipairs(data.disks) do
     if disk.backing then capabilities.require(can, "features", "backing", data.arch) end
+  end
+  if #data.filesystems > 0 then
+    capabilities.require(can, "features", "virtio-fs", data.arch)
+    filesystems.require_program(data)
   end
   if #data.channel > 0 and not can.features.ports then
     plan.reasons[#plan.reasons + 1] = "the guest's channel is a vsock: no virtio-serial ports"
@@ -90,7 +100,9 @@ function M.plan(data)
   local driver = machine.driver(plan.driver)
   sockets.check(data.dir, driver.sockets(data))
   plan.argv = driver.argv(plan)
+  -- A virtiofsd serves one run of its monitor.
   plan.restartable = plan.can.features.restartable == true and not data.restore
+    and #data.filesystems == 0
   plan.user = data.user
   return plan
 end
@@ -118,7 +130,8 @@ local function shim_spec(plan, options)
   local argv, env = M.command(plan)
   return {
     name = plan.spec.name, id = options.id, argv = argv, env = env, cwd = "/",
-    user = plan.user, cgroups = options.cgroups, restart = options.restart,
+    user = plan.user, cgroups = options.cgroups,
+    restart = plan.restartable and options.restart or nil,
     stop = options.stop, log = options.log, nofile = options.nofile,
     oom_score_adj = options.oom_score_adj, no_new_privs = true,
   }
@@ -163,18 +176,33 @@ local function wait_ready(plan, intent, watch)
     function() driver.wait_ready(plan.spec.dir, watch) end,
     function() ended = wait_first_end(intent) end,
   })
-  if ended then
-    shim.stop(intent, { grace = 0 })
-    fail_to_start(intent, ended)
+  if ended then fail_to_start(intent, ended) end
+end
+
+-- What has begun is ended where the rest fails.
+local function launch(plan, options, intent)
+  local watch <close> = fs.watch(plan.spec.dir)
+  filesystems.start(plan.spec, intent)
+  shim.start {
+    dir = options.dir, socket = options.socket, spec = shim_spec(plan, options),
+    cgroups = options.shim_cgroups,
+  }
+  wait_ready(plan, intent, watch)
+  local started = M.connect { dir = plan.spec.dir, shim = intent }
+  local _, why = try(started.begin, started, plan)
+  if why then
+    started:close()
+    error(why, 0)
   end
+  return started
 end
 
 --- Starts a machine under a supervisor of its own, and connects to it. It boots unless its spec
 -- says `paused` or `restore`.
 -- @tparam table plan as `plan` gives it
 -- @tparam table options `id`, `dir` (the supervisor's, which exists), `socket` (the supervisor's);
---   `cgroups`, `shim_cgroups`, `restart`, `stop`, `log`, `nofile`, `oom_score_adj` as for
---   `moonport.shim`
+--   `cgroups`, `shim_cgroups`, `restart` (heeded where the plan is `restartable`), `stop`, `log`,
+--   `nofile`, `oom_score_adj` as for `moonport.shim`
 -- @treturn Machine
 -- @raise {kind="vm"}; {kind="shim"}
 function M.start(plan, options)
@@ -184,19 +212,30 @@ function M.start(plan, options)
   local lock <close> = -- luacheck: ignore lock
     fs.lock(fs.join(dir, "start.lock"), { wait = START_SECONDS })
   M.prepare(plan)
-  local watch <close> = fs.watch(dir)
-  shim.start {
-    dir = options.dir, socket = options.socket, spec = shim_spec(plan, options),
-    cgroups = options.shim_cgroups,
-  }
-  wait_ready(plan, intent, watch)
-  local started = M.connect { dir = dir, shim = intent }
-  local _, why = try(started.begin, started, plan)
-  if why then
-    started:close()
-    error(why, 0)
-  end
-  return started
+  local started, why = try(launch, plan, options, intent)
+  if started then return started end
+  M.stop(intent)
+  error(why, 0)
+end
+
+--- The supervisors that a machine has beside its own, for whoever keeps account of them: one for
+-- each of its `filesystems`.
+-- @tparam table plan
+-- @tparam table intent {id, dir, socket} of its own
+-- @treturn {table,...} {id, dir, socket}
+function M.helpers(plan, intent)
+  return filesystems.intents(plan.spec, intent)
+end
+
+--- Ends a machine's supervisor, and so the machine, and what belongs to it. Fine when all have
+-- ended, or never began.
+-- @tparam table intent {id, dir, socket}
+-- @tparam[opt] table options `grace`, `signal` as for `moonport.shim`
+-- @treturn ?table the supervisor's last record
+function M.stop(intent, options)
+  local record = shim.stop(intent, options)
+  filesystems.stop(intent)
+  return record
 end
 
 --- Finds a machine again by the directory of its sockets. Speaks to it only when asked something.

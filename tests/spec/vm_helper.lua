@@ -1,6 +1,5 @@
 --- Machines for the specs: in a directory of their own, and gone afterwards whatever happened.
 local fs = require "moonport.fs"
-local shim = require "moonport.shim"
 local task = require "moonport.task"
 local vm = require "moonport.vm"
 
@@ -115,7 +114,7 @@ end
 
 function Bench:close()
   for _, intent in ipairs(self.made) do
-    try(shim.stop, intent, { signal = "KILL", grace = 0 })
+    try(vm.stop, intent, { signal = "KILL", grace = 0 })
   end
   fs.remove_tree(self.dir)
 end

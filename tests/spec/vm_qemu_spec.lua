@@ -220,6 +220,36 @@ describe("qemu:", function()
     assert.equal(65534, fs.stat(machine.dir).uid)
   end)
 
+  it("shares directories: what is read-only nobody in the guest can change", function()
+    if sys.euid() ~= 0 or not vm.virtiofsd() then
+      pending "needs root and virtiofsd"
+      return
+    end
+    local keys, data = fs.join(bench.dir, "keys"), fs.join(bench.dir, "data")
+    fs.mkdirs(keys)
+    fs.mkdirs(data)
+    fs.write(fs.join(keys, "key"), "the key")
+    local machine <close> = bench:start {
+      filesystems = {
+        { tag = "keys", path = keys }, { tag = "data", path = data, readonly = false },
+      },
+      append = "mp.fs=keys,/mnt/keys mp.fs=data,/mnt/data",
+    }
+    helper.wait_up(machine)
+    local said = helper.console(machine, "echo $(cat /mnt/keys/key) is read; "
+      .. "echo x > /mnt/keys/key; mount -o remount,rw /mnt/keys; echo x > /mnt/keys/new; "
+      .. "rm /mnt/keys/key; echo from the guest > /mnt/data/new; sync")
+    assert.matches("F the key is read", said)
+    assert.matches("Read%-only file system", said)
+    assert.equal("the key", fs.read(fs.join(keys, "key")))
+    assert.same(1, #fs.list(keys))
+    assert.equal("from the guest\n", fs.read(fs.join(data, "new")))
+    machine:kill()
+    for _, helper_intent in ipairs(vm.helpers(machine.plan, machine.shim)) do
+      assert.is_true(shim.has_ended(shim.wait_end(helper_intent)))
+    end
+  end)
+
   it("leaves a socket alone that somebody answers on, and what is no socket", function()
     local plan = vm.plan(bench:spec())
     fs.mkdirs(plan.spec.dir)

@@ -16,7 +16,7 @@ local vm = require "moonport.vm"
 -- Programs that are never run.
 local PROGRAMS = {
   ["qemu-system-x86_64"] = "/bin/true", ["qemu-system-aarch64"] = "/bin/true",
-  ["cloud-hypervisor"] = "/bin/true",
+  ["cloud-hypervisor"] = "/bin/true", virtiofsd = "/bin/true",
 }
 
 local function spec(with)
@@ -140,6 +140,7 @@ describe("qemu's command line", function()
 
   it("shares memory where a file system is shared", function()
     local plan = vm.plan(spec { filesystems = { { tag = "keystore", path = "/srv/keys" } } })
+    assert.is_false(plan.restartable)
     assert.matches("memory%-backend=memory", words(plan))
     assert.matches('"share":true', words(plan))
     assert.matches("vhost%-user%-fs%-pci", words(plan))
