@@ -249,4 +249,124 @@ describe("the firewall of VMs", function()
     assert.same({}, firewall.verify(state))
     assert.equal(UPLINK, here.ask("g2", OUTSIDE, 80))
   end)
+
+  -- PAINS row 7
+  local DOCKER = [[
+*filter
+:INPUT ACCEPT [0:0]
+:FORWARD DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+:DOCKER - [0:0]
+:DOCKER-USER - [0:0]
+-A FORWARD -j DOCKER-USER
+-A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A FORWARD -o docker0 -j DOCKER
+-A FORWARD -i docker0 ! -o docker0 -j ACCEPT
+-A DOCKER-USER -j RETURN
+COMMIT
+]]
+  local function docker(restore)
+    process.run { restore, input = DOCKER }
+  end
+
+  local CTX = { id = "d1", tag = "d1-1", warn = function() end }
+
+  local function check(wanted)
+    CTX.state, CTX.store = state, state.uuid
+    return firewall.check(CTX, wanted)
+  end
+
+  it("finds_and_names_the_chain_of_Docker_that_would_drop_its_packets", function()
+    docker "iptables-nft-restore"
+    local _, why = try(check, { egress = true, published = {}, host_ports = {} })
+    assert.truthy(errors.is(why, "firewall", "refused"))
+    assert.truthy(why.message:find("Docker: the chain `ip filter FORWARD` drops", 1, true), why.message)
+    assert.truthy(why.hint:find("DOCKER-USER", 1, true))
+    -- Which is what packets say, too.
+    put(state, here.record(1))
+    assert.equal("timeout", here.ask("g1", OUTSIDE, 80))
+    local path = firewall.path(state, "d1-1", { direction = "out" })
+    assert.equal("drop", path.verdict)
+    assert.equal("ip filter FORWARD", path.chain)
+  end)
+
+  it("finds it where legacy iptables has it, which nftables does not see", function()
+    docker "iptables-legacy-restore"
+    local blockers = firewall.blockers()
+    assert.equal("Docker", blockers[1].program)
+    assert.equal("ip filter FORWARD", blockers[1].chain)
+    assert.is_true(blockers[1].certain)
+    put(state, here.record(1))
+    assert.equal("timeout", here.ask("g1", OUTSIDE, 80))
+    process.run { "iptables-legacy", "-P", "FORWARD", "ACCEPT" }
+    assert.same({}, firewall.blockers())
+    assert.equal(UPLINK, here.ask("g1", OUTSIDE, 80))
+    process.run { "iptables-legacy", "-F" }
+    process.run { "iptables-legacy", "-X" }
+  end)
+
+  it("accepts its packets in DOCKER-USER on consent alone, and takes that back", function()
+    docker "iptables-nft-restore"
+    CTX.planning = true
+    assert.same({}, check { foreign = "insert", egress = true })
+    assert.is_nil(process.run({ "nft", "list", "ruleset" }).stdout:find("mp-", 1, true))
+    CTX.planning = false
+    check { foreign = "insert", egress = true }
+    check { foreign = "insert", egress = true }
+    local listed = process.run({ "nft", "list", "chain", "ip", "filter", "DOCKER-USER" }).stdout
+    local _, times = listed:gsub("moonport/" .. state.uuid:gsub("%-", "%%-"), "")
+    assert.equal(2, times)
+    assert.same({}, firewall.blockers())
+    put(state, here.record(1))
+    firewall.remove(state, "d1-1")
+    assert.equal("Docker", firewall.blockers()[1].program)
+  end)
+
+  it("names firewalld and ufw, and rules that refuse in other programs' tables", function()
+    process.run { "nft", "add table inet firewalld; add chain inet firewalld filter_FORWARD "
+      .. "{ type filter hook forward priority filter + 10; }; "
+      .. "add rule inet firewalld filter_FORWARD ct state { established, related } accept; "
+      .. "add rule inet firewalld filter_FORWARD drop" }
+    assert.equal("firewalld", firewall.blockers()[1].program)
+    flush()
+    process.run { "nft", "add table inet mine; add chain inet mine in { type filter hook input priority 0; "
+      .. "policy drop; }; add rule inet mine in tcp dport 8545 iifname lo accept" }
+    local found = firewall.blockers { egress = false,
+      host_ports = { { protocol = "tcp", port = 8545, loopback = true } } }
+    assert.equal("inet mine in", found[1].chain)
+    assert.truthy(found[1].what:find "8545")
+    flush()
+    assert.same({}, firewall.blockers())
+  end)
+
+  it("follows packets as the kernel does", function()
+    local fields = { host_ports = { { protocol = "tcp", port = 8545, loopback = true } }, published = {
+      { protocol = "tcp", address = UPLINK, port = 7300, guest_port = 7000 },
+      { protocol = "tcp", address = "127.0.0.1", port = 7301, guest_port = 7000 } } }
+    put(state, here.record(1, fields))
+    local function verdict(packet)
+      return firewall.path(state, "d1-1", packet).verdict
+    end
+    assert.equal("accept", verdict { direction = "out" })
+    assert.equal("accept", verdict { direction = "host", port = 8545 })
+    assert.equal("drop", verdict { direction = "host", port = 8600 })
+    assert.equal("accept", verdict { direction = "in", port = 7300 })
+    assert.equal("accept", verdict { direction = "local", port = 7301 })
+    local other = firewall.path(state, "d1-1", { direction = "out", address = two.guest })
+    assert.equal("accept", other.verdict) -- by the uplink, as far as anybody can tell
+    local refused = firewall.path(state, "d1-1", { direction = "host", port = 8600 })
+    assert.equal(("inet moonport-%s to_host"):format(state.uuid:sub(1, 8)), refused.chain)
+    assert.is_true(refused.certain)
+    for _, each in ipairs(firewall.probe(state, "d1")) do
+      assert.equal("accept", each.verdict, each.what)
+    end
+    flush()
+    firewall.ensure(state)
+    process.run { "nft", "add table ip bad; add chain ip bad f { type filter hook forward priority -5; }; "
+      .. "add rule ip bad f ip daddr 172.30.0.0/16 drop" }
+    local probed = firewall.probe(state, "d1")
+    assert.equal("accept", probed[1].verdict)
+    assert.equal("ip bad f", probed[3].chain)
+    assert.equal("timeout", here.ask("net", UPLINK, 7300))
+  end)
 end)

@@ -93,6 +93,7 @@ local function reconcile(state)
     local ops
     if #all == 0 then
       ops = { { op = "delete", table = { name = name } } }
+      require("moonport.hypervisor.firewall.foreign").withdraw(state.uuid)
     else
       ops = changes.mend(wanted, listed[1], changes.differences(wanted, listed[1]))
     end
@@ -257,7 +258,7 @@ end
 
 --- Chains of other programs that would drop a VM's packets; see `moonport.hypervisor.firewall.foreign`.
 -- @tparam ?table wanted {egress, published, host_ports, tap, guest, host, uplink}
--- @treturn table list of {program, chain, why, hint}
+-- @treturn table list of {program, chain, policy, what, certain, hint}
 function M.blockers(wanted)
   return require("moonport.hypervisor.firewall.foreign").blockers(wanted or { egress = true }, uplinks())
 end
@@ -269,7 +270,7 @@ end
 function M.check(ctx, wanted)
   local record = { id = ctx.tag, deployment = ctx.id, published = wanted.published }
   M.check_ports(record, records.all(ctx.state))
-  return require("moonport.hypervisor.firewall.foreign").check(wanted, uplinks())
+  return require("moonport.hypervisor.firewall.foreign").check(ctx, wanted, uplinks())
 end
 
 --- Follows a packet through all rules of this host; see `moonport.hypervisor.firewall.path`.
@@ -287,6 +288,20 @@ function M.path(state, id, packet)
       message = ("no VM `%s` is in the firewall"):format(id) }
   end
   return require("moonport.hypervisor.firewall.path").follow(record, packet, uplinks())
+end
+
+--- Follows all that a VM is meant to be able to do.
+-- @tparam state state
+-- @tparam string deployment its id
+-- @treturn table list of {what, verdict, chain, certain}
+function M.probe(state, deployment)
+  local list = {}
+  for _, record in ipairs(records.of(state, deployment)) do
+    for _, each in ipairs(require("moonport.hypervisor.firewall.path").probe(record, uplinks())) do
+      list[#list + 1] = each
+    end
+  end
+  return list
 end
 
 --- Watches; see `moonport.hypervisor.firewall.watch`.
