@@ -72,16 +72,17 @@ int mp_fs_copy(const char *from, const char *to, const mp_fs_copy_options *optio
 
 /* Makes a sparse file of `size` bytes with exactly `mode`, or grows the one that is there by a hole
  * and leaves its mode as it is. A file that is larger is not cut: MP_FS_LARGER. A symbolic link is
- * not followed (ELOOP). Waits for the disk. *before: its size until now, 0 where it was made; may
- * be NULL. */
+ * not followed (ELOOP). Waits for the disk unless `no_sync`. *before: its size until now, 0 where
+ * it was made; may be NULL. */
 #define MP_FS_LARGER "larger"
-int mp_fs_sparse(const char *path, uint64_t size, mode_t mode, uint64_t *before, mp_error *err);
+int mp_fs_sparse(const char *path, uint64_t size, mode_t mode, bool no_sync, uint64_t *before,
+                 mp_error *err);
 
 /* Appends `len` bytes from `offset` on to *out, fewer where the file ends. */
 int mp_fs_read_at(const char *path, uint64_t offset, size_t len, mp_buf *out, mp_error *err);
 
-/* Waits until what others wrote to a file, and its name, are on the disk. */
-int mp_fs_sync(const char *path, mp_error *err);
+/* Waits until what others wrote to a file is on the disk, and with `name` that it is there. */
+int mp_fs_sync(const char *path, bool name, mp_error *err);
 
 int mp_fs_stat(const char *path, bool follow, struct stat *st, mp_error *err);
 

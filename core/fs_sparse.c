@@ -35,14 +35,27 @@ static int grow(int fd, const char *path, uint64_t size, uint64_t *before, mp_er
     return mp_error_set(err, domain, MP_FS_LARGER,
                         "`%s` has %" PRIu64 " bytes, and is not cut to %" PRIu64, path,
                         (uint64_t)st.st_size, size);
-  if (ftruncate(fd, (off_t)size) < 0 || fsync(fd) < 0)
+  if (ftruncate(fd, (off_t)size) < 0)
     return mp_error_errno(err, domain, errno, "could not make `%s` %" PRIu64 " bytes large", path,
                           size);
   *before = (uint64_t)st.st_size;
   return 0;
 }
 
-int mp_fs_sparse(const char *path, uint64_t size, mode_t mode, uint64_t *before, mp_error *err) {
+static int sync_one(const char *path, int flags) {
+  auto_fd fd = open(path, flags | O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  return fd < 0 ? -1 : fsync(fd);
+}
+
+int mp_fs_sync(const char *path, bool name, mp_error *err) {
+  mp_auto_free char *dir = mp_path_dirname(path);
+  if (sync_one(path, 0) < 0 || (name && sync_one(dir, O_DIRECTORY) < 0))
+    return mp_error_errno(err, domain, errno, "could not sync `%s`", path);
+  return 0;
+}
+
+int mp_fs_sparse(const char *path, uint64_t size, mode_t mode, bool no_sync, uint64_t *before,
+                 mp_error *err) {
   bool made;
   uint64_t had = 0;
   if (size > INT64_MAX)
@@ -50,7 +63,7 @@ int mp_fs_sparse(const char *path, uint64_t size, mode_t mode, uint64_t *before,
   auto_fd fd = open_or_make(path, mode, &made, err);
   if (fd < 0)
     return -1;
-  if (grow(fd, path, size, &had, err) < 0) {
+  if (grow(fd, path, size, &had, err) < 0 || (!no_sync && mp_fs_sync(path, made, err) < 0)) {
     if (made)
       unlink(path);
     return -1;
@@ -77,17 +90,5 @@ int mp_fs_read_at(const char *path, uint64_t offset, size_t len, mp_buf *out, mp
     done += (size_t)got;
   }
   mp_buf_append(out, block, done);
-  return 0;
-}
-
-static int sync_one(const char *path, int flags) {
-  auto_fd fd = open(path, flags | O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-  return fd < 0 ? -1 : fsync(fd);
-}
-
-int mp_fs_sync(const char *path, mp_error *err) {
-  mp_auto_free char *dir = mp_path_dirname(path);
-  if (sync_one(path, 0) < 0 || sync_one(dir, O_DIRECTORY) < 0)
-    return mp_error_errno(err, domain, errno, "could not sync `%s`", path);
   return 0;
 }

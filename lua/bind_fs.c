@@ -398,7 +398,7 @@ static int l_copy(lua_State *L) {
 }
 
 static int run_sparse(fs_job *job) {
-  return mp_fs_sparse(job->path, job->size, job->mode, &job->size, &job->wait.error);
+  return mp_fs_sparse(job->path, job->size, job->mode, job->no_sync, &job->size, &job->wait.error);
 }
 
 static int push_size(lua_State *L, fs_job *job) {
@@ -413,22 +413,27 @@ static int l_sparse(lua_State *L) {
   luaL_argcheck(L, size >= 0, 2, "the size must not be negative");
   mp_gate(L, "fs.sparse", "write `%s`", path);
   mode_t mode = mode_option(L, 3, 0600);
+  bool sync = flag_option(L, 3, "sync", true);
   fs_job *job = fs_job_new(L, "fs.sparse", run_sparse, push_size);
   job->path = path;
+  job->no_sync = !sync;
   job->size = (uint64_t)size;
   job->mode = mode;
   return fs_job_go(L, job);
 }
 
 static int run_sync(fs_job *job) {
-  return mp_fs_sync(job->path, &job->wait.error);
+  return mp_fs_sync(job->path, job->flag, &job->wait.error);
 }
 
 /* Changes nothing that anybody can see. */
 static int l_sync(lua_State *L) {
   const char *path = check_path(L, 1);
+  check_options(L, 2);
+  bool name = flag_option(L, 2, "name", true);
   fs_job *job = fs_job_new(L, "fs.sync", run_sync, fs_push_nothing);
   job->path = path;
+  job->flag = name;
   return fs_job_go(L, job);
 }
 

@@ -48,13 +48,14 @@ for name, fn in pairs(core) do M[name] = fn end
 -- @function sparse
 -- @tparam string path
 -- @tparam integer size bytes
--- @tparam[opt] table options `mode` of a new file ("0600")
+-- @tparam[opt] table options `mode` of a new file ("0600"); `sync=false`: do not wait for the disk
 -- @treturn integer its size until now, 0 for a new file
 -- @raise "larger" where it is larger already, "ELOOP" for a symbolic link
 
 --- Waits until what other programs wrote to a file, and its name, are on the disk.
 -- @function sync
 -- @tparam string path
+-- @tparam[opt] table options `name=false`: its content alone
 
 --- Makes a directory and those above it. Fine if it is there.
 -- @function mkdirs

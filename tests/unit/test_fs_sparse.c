@@ -48,7 +48,7 @@ static void a_sparse_file_has_its_size_and_mode_and_takes_no_room(void **state) 
   mp_auto_error mp_error err = MP_ERROR_INIT;
   uint64_t before = 1;
   umask(077);
-  assert_int_equal(mp_fs_sparse("disk", 20ULL << 30, 0640, &before, &err), 0);
+  assert_int_equal(mp_fs_sparse("disk", 20ULL << 30, 0640, false, &before, &err), 0);
   struct stat st = stat_of("disk");
   assert_int_equal(before, 0);
   assert_int_equal(st.st_size, 20LL << 30);
@@ -61,7 +61,7 @@ static void a_file_that_grows_keeps_its_bytes_and_mode(void **state) {
   mp_auto_error mp_error err = MP_ERROR_INIT;
   uint64_t before = 0;
   put("disk", "content");
-  assert_int_equal(mp_fs_sparse("disk", 1 << 20, 0600, &before, &err), 0);
+  assert_int_equal(mp_fs_sparse("disk", 1 << 20, 0600, false, &before, &err), 0);
   assert_int_equal(before, 7);
   assert_int_equal(stat_of("disk").st_size, 1 << 20);
   assert_int_equal(stat_of("disk").st_mode & 07777, 0644);
@@ -72,7 +72,7 @@ static void a_file_is_never_cut(void **state) {
   (void)state;
   mp_auto_error mp_error err = MP_ERROR_INIT;
   put("disk", "content");
-  assert_int_equal(mp_fs_sparse("disk", 3, 0600, NULL, &err), -1);
+  assert_int_equal(mp_fs_sparse("disk", 3, 0600, false, NULL, &err), -1);
   assert_true(mp_error_is(&err, MP_FS_LARGER));
   assert_int_equal(stat_of("disk").st_size, 7);
 }
@@ -82,7 +82,7 @@ static void a_link_in_a_sparse_files_place_is_not_followed(void **state) {
   mp_auto_error mp_error err = MP_ERROR_INIT;
   put("elsewhere", "content");
   assert_int_equal(symlink("elsewhere", "disk"), 0);
-  assert_int_equal(mp_fs_sparse("disk", 100, 0600, NULL, &err), -1);
+  assert_int_equal(mp_fs_sparse("disk", 100, 0600, false, NULL, &err), -1);
   assert_true(mp_error_is(&err, "ELOOP"));
   assert_int_equal(stat_of("elsewhere").st_size, 7);
 }
@@ -91,17 +91,17 @@ static void a_directory_is_no_sparse_file(void **state) {
   (void)state;
   mp_auto_error mp_error err = MP_ERROR_INIT;
   assert_int_equal(mkdir("disk", 0700), 0);
-  assert_int_equal(mp_fs_sparse("disk", 100, 0600, NULL, &err), -1);
+  assert_int_equal(mp_fs_sparse("disk", 100, 0600, false, NULL, &err), -1);
   assert_true(mp_error_is(&err, "EISDIR"));
 }
 
 static void a_size_that_no_file_can_have_leaves_none(void **state) {
   (void)state;
   mp_auto_error mp_error err = MP_ERROR_INIT;
-  assert_int_equal(mp_fs_sparse("disk", INT64_MAX, 0600, NULL, &err), -1);
+  assert_int_equal(mp_fs_sparse("disk", INT64_MAX, 0600, false, NULL, &err), -1);
   assert_int_equal(access("disk", F_OK), -1);
   mp_error_reset(&err);
-  assert_int_equal(mp_fs_sparse("disk", UINT64_MAX, 0600, NULL, &err), -1);
+  assert_int_equal(mp_fs_sparse("disk", UINT64_MAX, 0600, false, NULL, &err), -1);
   assert_true(mp_error_is(&err, MP_INVALID));
 }
 
@@ -147,8 +147,8 @@ static void what_is_synced_must_be_there(void **state) {
   (void)state;
   mp_auto_error mp_error err = MP_ERROR_INIT;
   put("file", "content");
-  assert_int_equal(mp_fs_sync("file", &err), 0);
-  assert_int_equal(mp_fs_sync("none", &err), -1);
+  assert_int_equal(mp_fs_sync("file", true, &err), 0);
+  assert_int_equal(mp_fs_sync("none", false, &err), -1);
   assert_true(mp_error_is(&err, "ENOENT"));
 }
 

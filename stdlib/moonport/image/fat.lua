@@ -165,7 +165,7 @@ end
 
 local function format(disk, spec, size)
   fs.remove(disk, { if_exists = true })
-  fs.sparse(disk, size, { mode = PRIVATE })
+  fs.sparse(disk, size, { mode = PRIVATE, sync = false })
   tools.run {
     "mkfs.vfat", "--invariant", "-n", spec.label, "-i", spec.serial or "6d6f6f6e", disk,
   }
@@ -212,8 +212,8 @@ function M.write(path, spec)
   format(part, spec, size)
   make_directories(part, directories)
   copy_all(part, staged, entries, directories)
-  fs.sync(part)
   fs.rename(part, path)
+  fs.sync(path)
   return { size = size }
 end
 

@@ -43,12 +43,12 @@ function ways.overlay(options, path)
   local program, why = try(tools.find, "qemu-img")
   if not program then return nil, why.message end
   -- Made beforehand, so that it is private from the first instant.
-  fs.sparse(path, 0, { mode = PRIVATE })
+  fs.sparse(path, 0, { mode = PRIVATE, sync = false })
   tools.run {
     "qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", fs.absolute(options.base), path,
     tostring(options.size),
   }
-  fs.sync(path)
+  fs.sync(path, { name = false })
   return "qcow2"
 end
 
@@ -81,9 +81,10 @@ function M.describe(path)
   return json.decode(fs.read(record_path(path)))
 end
 
+-- The record comes last, and once it is on the disk so is the disk's name.
 local function finish(path, part, made)
-  fs.write(record_path(path), json.encode(made, { sort_keys = true }) .. "\n", { mode = PRIVATE })
   fs.rename(part, path)
+  fs.write(record_path(path), json.encode(made, { sort_keys = true }) .. "\n", { mode = PRIVATE })
   return made
 end
 
