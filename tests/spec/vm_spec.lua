@@ -201,6 +201,8 @@ describe("a machine that is not there", function()
       assert.equal("unknown", opened:info().state)
       local _, why = try(opened.pause, opened)
       assert.is_true(errors.is(why, "vm", "not-running"), tostring(why))
+      _, why = try(opened.wait, opened)
+      assert.is_true(errors.is(why, "vm", "invalid"), tostring(why))
     end
   end)
 

@@ -117,9 +117,20 @@ end
 --- Waits until guest and monitor have ended. For a machine whose supervisor is known.
 -- @tparam[opt] number seconds
 -- @treturn table {reason, oom, time}
--- @raise {kind="task", code="timeout"}
+-- @raise {kind="task", code="timeout"}; {kind="vm", code="invalid"} where no supervisor is known
 function Machine:wait(seconds)
-  local record = task.timeout(seconds or math.huge, shim.wait_end, self.shim)
+  if not self.shim then
+    errors.raise {
+      kind = "vm", code = "invalid", message = "the supervisor of this machine is not known",
+      hint = "give `shim` to `vm.connect`",
+    }
+  end
+  local record
+  if seconds then
+    record = task.timeout(seconds, shim.wait_end, self.shim)
+  else
+    record = shim.wait_end(self.shim)
+  end
   return ending.of(self.driver, self.dir, record)
 end
 

@@ -6,8 +6,8 @@ local http = require "moonport.http"
 local json = require "moonport.json"
 
 local M = {
-  --- The first version that has all that is relied upon: disks have serial numbers since.
-  OLDEST = 36,
+  --- The first version that has all that is relied upon: distributions' kernels boot since.
+  OLDEST = 39,
 }
 
 -- A snapshot writes all of the guest's memory before it answers.
