@@ -78,6 +78,7 @@ end
 function sections.native() return target_fields "native" end
 
 function sections.container() return target_fields "container" end
+function sections.hypervisor() return target_fields "hypervisor" end
 
 function sections.config()
   local rows = {}

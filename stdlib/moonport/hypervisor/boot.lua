@@ -11,6 +11,9 @@ local vmm = require "moonport.hypervisor.vmm"
 
 local M = {}
 
+-- Time for the interface to come up, once the agent answers.
+local NETWORK_SECONDS = 20
+
 local function fail(code, message, hint, cause)
   errors.raise { kind = "hypervisor", code = code, message = message, hint = hint, cause = cause }
 end
@@ -54,7 +57,7 @@ local function answered(ctx, intent)
     timeout = ctx.manifest.hypervisor.boot_timeout,
     console = function() return output.console_tail(ctx, 5) end,
   }
-  return { network = connection:network() }
+  return { network = connection:network { wait = NETWORK_SECONDS } }
 end
 
 -- A guest that never says a word has its console in the report of the failure.

@@ -25,6 +25,22 @@ local function host_ports(manifest, own_addresses)
   return list
 end
 
+local function own_addresses()
+  local netlink = require "moonport.netlink"
+  local set = {}
+  for _, address in ipairs(netlink.addresses {}) do
+    set[address.address:match "^[^/]+"] = true
+  end
+  return set
+end
+
+--- The ports of this host that a guest may reach.
+-- @tparam table manifest
+-- @treturn {{protocol,port,loopback},...} `loopback`: it is led to the host's loopback
+function M.host_ports(manifest)
+  return host_ports(manifest, own_addresses())
+end
+
 local function published(manifest)
   local list = {}
   for index, entry in ipairs(manifest.hypervisor.network.publish) do
@@ -45,7 +61,7 @@ function M.record(ctx, lease, more)
   local network = ctx.manifest.hypervisor.network
   return {
     id = ctx.tag,
-    deployment = ctx.id,
+    deployment = ctx.id, revision = ctx.revision, name = ctx.name,
     tap = lease.tap, guest = lease.guest, host = lease.host, mac = lease.mac,
     host_ports = host_ports(ctx.manifest, more.addresses or {}),
     published = published(ctx.manifest),
@@ -54,16 +70,6 @@ function M.record(ctx, lease, more)
     uplink = more.uplink,
     rules = network.rules,
   }
-end
-
-local function own_addresses()
-  local netlink = require "moonport.netlink"
-  local set = {}
-  for _, address in ipairs(netlink.addresses {}) do
-    local text = address.address and address.address:match("^[^/]+")
-    if text then set[text] = true end
-  end
-  return set
 end
 
 -- The ids of deployments that the manifest names as peers. Which of their revisions serves is
@@ -114,7 +120,7 @@ function M.plan(ctx)
     changes[#changes + 1] = { action = "create", what = what, to = to }
   end
   for _, entry in ipairs(network.publish) do add("published port", listener_text(entry)) end
-  for _, entry in ipairs(host_ports(manifest, own_addresses())) do
+  for _, entry in ipairs(M.host_ports(manifest)) do
     add("opened to the guest", ("this host's port %d/%s"):format(entry.port, entry.protocol))
   end
   for _, peer in ipairs(network.peers) do add("opened to the guest", "the VM of " .. peer) end
@@ -129,8 +135,9 @@ function M.check(ctx)
   local network = ctx.manifest.hypervisor.network
   local firewall = require "moonport.hypervisor.firewall"
   firewall.check(ctx, {
-    foreign = network.foreign, egress = network.egress, published = published(ctx.manifest),
-    host_ports = host_ports(ctx.manifest, own_addresses()),
+    foreign = network.foreign == "insert" and "insert" or (ctx.config.network or {}).foreign,
+    egress = network.egress, published = published(ctx.manifest),
+    host_ports = M.host_ports(ctx.manifest),
   })
 end
 

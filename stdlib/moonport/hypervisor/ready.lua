@@ -8,7 +8,6 @@
 
 local boot = require "moonport.hypervisor.boot"
 local endpoint = require "moonport.endpoint"
-local environment = require "moonport.hypervisor.environment"
 local errors = require "moonport.errors"
 local fs = require "moonport.fs"
 local output = require "moonport.hypervisor.output"
@@ -54,10 +53,7 @@ end
 
 local function run(ctx, intent, argv, seconds)
   local agent <close> = boot.agent(ctx, intent)
-  local call = {
-    env = environment.resolved(ctx.manifest, ctx.intents.lease.host), cwd = places.DATA,
-    check = false, timeout = seconds,
-  }
+  local call = { check = false, timeout = seconds }
   return agent:exec(table.move(argv, 1, #argv, 1, call))
 end
 

@@ -3,7 +3,6 @@
 
 local boot = require "moonport.hypervisor.boot"
 local driver = require "moonport.hypervisor.driver"
-local environment = require "moonport.hypervisor.environment"
 local errors = require "moonport.errors"
 local fs = require "moonport.fs"
 local limits = require "moonport.native.limits"
@@ -97,17 +96,14 @@ end
 
 -- ---- a look inside ------------------------------------------------------------------------------
 
---- Runs a command in the guest.
+--- Runs a command in the guest, as whom the service runs, with its environment.
 -- @tparam context ctx
 -- @tparam table options the argv as list elements; `stdin`, `stdout`, `stderr`, `tty`, `env`
 -- @treturn table {code, signal, stdout, stderr}
 function M.exec(ctx, options)
   local intent = vmm.need_running(ctx)
-  local env = environment.resolved(ctx.manifest, ctx.intents.lease.host)
-  for name, value in pairs(options.env or {}) do env[name] = value end
-  local call = { cwd = places.DATA, check = false }
+  local call = { check = false }
   for key, value in pairs(options) do call[key] = value end
-  call.env = env
   call.stdin, call.stdout = call.stdin or "inherit", call.stdout or "inherit"
   call.stderr = call.stderr or "inherit"
   local agent <close> = boot.agent(ctx, intent)
@@ -258,9 +254,10 @@ local function counters_text(ctx)
   local found = try(require("moonport.hypervisor.firewall").counters, ctx.state, intent.record.id)
   local parts = {}
   for _, counter in ipairs(found or {}) do
-    parts[#parts + 1] = ("%s %d packets"):format(counter.name, counter.packets)
+    local what = ("%s %s"):format(counter.about or counter.set, counter.key or "")
+    parts[#parts + 1] = ("%s: %d packets"):format(what, counter.packets)
   end
-  return #parts > 0 and table.concat(parts, ", ") or nil
+  return #parts > 0 and table.concat(parts, "; ") or nil
 end
 
 local function machine_text(intent, record)

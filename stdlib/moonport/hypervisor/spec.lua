@@ -70,13 +70,6 @@ local function disks(made)
   return list
 end
 
--- What a kernel needs to be told to find its root and its console. An initramfs without a root
--- disk is the guest itself.
-local function cmdline(manifest, boot)
-  if manifest.hypervisor.cmdline then return manifest.hypervisor.cmdline end
-  return boot.cmdline
-end
-
 -- Ports by which the guest's agent is spoken to, as many commands as there are at a time.
 local PORTS = 8
 
@@ -111,7 +104,7 @@ function M.build(ctx, parts)
     shared_memory = #filesystems > 0,
     kernel = parts.boot.kernel,
     initramfs = parts.boot.initrd,
-    cmdline = cmdline(manifest, parts.boot),
+    cmdline = parts.boot.cmdline,
     disks = disks(parts.disks),
     networks = { { id = "net0", tap = parts.lease.tap, mac = parts.lease.mac } },
     console = vm.console == "pty" and "pty" or nil,

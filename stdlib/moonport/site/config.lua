@@ -39,6 +39,11 @@ local network = schema.record({
     doc = "`enable`: moonport may switch on the kernel's IP forwarding for microVMs",
   },
   uplink = schema.string { pattern = "^[^%s/]+$", doc = "interface that leads outside" },
+  foreign = schema.enum {
+    "refuse",
+    "insert",
+    doc = "where another program's firewall drops microVMs' packets: refuse, or accept them there",
+  },
 }, { default = {} })
 
 local kube = schema.record({

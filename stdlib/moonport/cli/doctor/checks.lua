@@ -219,6 +219,17 @@ local function of_container(name)
   end
 end
 
+-- The virtual machines.
+
+-- A check of the hypervisor target, where this build has it.
+local function of_hypervisor(name)
+  return function(about)
+    local found, doctor = pcall(require, "moonport.hypervisor.doctor")
+    if not found then return "not available in this build" end
+    return doctor[name](about)
+  end
+end
+
 return {
   { name = "supervisor", run = check_supervisor, tries = true },
   { name = "http", run = check_http, optional = true },
@@ -233,6 +244,9 @@ return {
   { name = "control groups", run = check_cgroups, optional = true, tries = true },
   { name = "boot", run = check_boot },
   { name = "kvm", run = check_kvm, optional = true },
+  { name = "VMMs", run = of_hypervisor "vmms", optional = true, tries = true },
+  { name = "VM tools", run = of_hypervisor "tools", optional = true },
+  { name = "VM network", run = of_hypervisor "forwarding", optional = true },
   { name = "cluster", run = of_container "cluster", optional = true },
   { name = "cluster rights", run = of_container "rights", optional = true },
   { name = "cluster VMs", run = of_container "isolation", optional = true },
