@@ -21,7 +21,7 @@ moonport run "$HYPERVISOR/machine.lua" svc resume
 check_state svc running
 
 it "a guest whose kernel has panicked has failed"
-moonport exec svc -- /bin/sh -c 'echo c >/proc/sysrq-trigger' >panic.out 2>&1 || true
+timeout 10 "$MOONPORT" exec svc -- /bin/sh -c 'echo c >/proc/sysrq-trigger' >panic.out 2>&1 || true
 await svc "status.state == 'failed'" 60
 check_equal "reason" "$(field svc .reason)" guest-panic
 moonport logs --console --tail 60 svc >console.out
@@ -32,7 +32,7 @@ moonport restart svc >restart.out 2>&1 || check_failed "$(<restart.out)"
 check_state svc running
 
 it "a guest that has shut down by itself has exited"
-moonport exec svc -- /sbin/poweroff -f >off.out 2>&1 || true
+timeout 10 "$MOONPORT" exec svc -- /bin/poweroff -f >off.out 2>&1 || true
 await svc "status.state == 'exited'" 60
 check_equal "reason" "$(field svc .reason)" guest-shutdown
 
