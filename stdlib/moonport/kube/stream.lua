@@ -46,6 +46,8 @@ function M.read(self)
   self:trouble(chunk)
 end
 
+--- Ends the response that is being read; a next one can follow.
+-- @tparam table self
 function M.disconnect(self)
   if self.response then self.response:close() end
   self.response = nil
@@ -71,6 +73,8 @@ function M.refused_for(self)
   return now - self.refused_since
 end
 
+--- Ends it for good, whatever it waits for.
+-- @tparam table self
 function M.close(self)
   self.closed = true
   M.disconnect(self)
