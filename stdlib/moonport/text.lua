@@ -87,20 +87,6 @@ function M.cut(text, limit)
   return text:sub(1, last)
 end
 
-local units = { "KiB", "MiB", "GiB", "TiB", "PiB" }
-
---- Writes a size as people do: `512 B`, `1.5 GiB`.
--- @tparam number bytes
--- @treturn string
-function M.size(bytes)
-  if bytes < 1024 then return string.format("%d B", math.floor(bytes)) end
-  local unit = 0
-  while bytes >= 1024 and unit < #units do
-    bytes, unit = bytes / 1024, unit + 1
-  end
-  return string.format(bytes < 10 and "%.1f %s" or "%.0f %s", bytes, units[unit])
-end
-
 --- Writes a duration as people do: `12 ms`, `2.3 s`, `4 m 10 s`, `3 h 5 m`, `12 d 4 h`.
 -- @tparam number seconds
 -- @treturn string

@@ -20,11 +20,12 @@ local M = {}
 -- @treturn string
 M.visible = text.visible
 
---- Writes a size as people do: `1.5 GiB`.
--- @function size
+--- Writes a size as manifests and people do: `1.5GiB`.
 -- @tparam number bytes
 -- @treturn string
-M.size = text.size
+function M.size(bytes)
+  return require("moonport.units").short_size(bytes)
+end
 
 --- Writes a duration as people do: `2.3 s`, `4 m 10 s`.
 -- @function duration

@@ -322,8 +322,8 @@ describe("a data disk", function()
   it("grows and keeps what it holds", function()
     data_disk.make(path, 8 * MIB)
     write "data"
-    assert.same({ { action = "change", what = "data disk " .. path, from = "8.0 MiB",
-      to = "16 MiB" } }, data_disk.plan(path, 16 * MIB))
+    assert.same({ { action = "change", what = "data disk " .. path, from = "8MiB",
+      to = "16MiB" } }, data_disk.plan(path, 16 * MIB))
     assert.same({ size = 16 * MIB, before = 8 * MIB }, data_disk.make(path, 16 * MIB))
     assert.equal(16 * MIB, fs.stat(path).size)
     assert.equal("data", fs.read_at(path, 0, 4))
@@ -334,14 +334,14 @@ describe("a data disk", function()
     for _, fn in ipairs { data_disk.plan, data_disk.make } do
       local _, err = try(fn, path, 8 * MIB)
       assert.is_true(errors.is(err, "hypervisor", "refused"))
-      local why = "has 16 MiB, and is not cut to 8.0 MiB"
+      local why = "has 16MiB, and is not cut to 8MiB"
       assert.truthy(err.message:find(why, 1, true), err.message)
     end
     assert.equal(16 * MIB, fs.stat(path).size)
   end)
 
   it("is told in a plan", function()
-    assert.same({ { action = "create", what = "data disk " .. path, to = "8.0 MiB" } },
+    assert.same({ { action = "create", what = "data disk " .. path, to = "8MiB" } },
       data_disk.plan(path, 8 * MIB))
     data_disk.make(path, 8 * MIB)
     assert.same({ { action = "keep", what = "data disk " .. path } }, data_disk.plan(path, 8 * MIB))

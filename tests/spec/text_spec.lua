@@ -34,11 +34,7 @@ describe("text", function()
     assert.equal("", text.cut("🚀", 3))
   end)
 
-  it("writes sizes and durations as people do", function()
-    assert.same({ "0 B", "1023 B", "1.0 KiB", "15 KiB", "954 MiB", "2.0 GiB" }, {
-      text.size(0), text.size(1023), text.size(1024), text.size(15000), text.size(1e9),
-      text.size(2 ^ 31),
-    })
+  it("writes durations as people do", function()
     local seconds = { 1e-5, 0.5, 0.9999, 59.9, 59.97, 3599.9, 90000, -1 }
     local shown = {}
     for i, duration in ipairs(seconds) do shown[i] = text.duration(duration) end

@@ -51,6 +51,10 @@ describe("sizes", function()
     assert.equal("512MiB", units.short_size(512 << 20))
     assert.equal("12B", units.short_size(12))
     assert.equal("0B", units.short_size(0))
+    assert.same({ "1023B", "1KiB", "14.6KiB", "954MiB", "2GiB" }, {
+      units.short_size(1023), units.short_size(1024), units.short_size(15000),
+      units.short_size(1e9), units.short_size(2 ^ 31),
+    })
   end)
 end)
 

@@ -7,7 +7,7 @@
 
 local errors = require "moonport.errors"
 local fs = require "moonport.fs"
-local text = require "moonport.text"
+local units = require "moonport.units"
 
 local M = {}
 
@@ -23,8 +23,8 @@ local function check(path, size, present)
   if not present or present <= size then return end
   errors.raise {
     kind = "hypervisor", code = "refused",
-    message = ("the data disk `%s` has %s, and is not cut to %s"):format(path, text.size(present),
-      text.size(size)),
+    message = ("the data disk `%s` has %s, and is not cut to %s"):format(path,
+      units.short_size(present), units.short_size(size)),
     hint = "ask for as much as it has, or deploy under another name and move the data there",
   }
 end
@@ -38,10 +38,10 @@ function M.plan(path, size)
   local present = present_size(path)
   check(path, size, present)
   local what = "data disk " .. path
-  if not present then return { { action = "create", what = what, to = text.size(size) } } end
+  if not present then return { { action = "create", what = what, to = units.short_size(size) } } end
   if present == size then return { { action = "keep", what = what } } end
   return { {
-    action = "change", what = what, from = text.size(present), to = text.size(size),
+    action = "change", what = what, from = units.short_size(present), to = units.short_size(size),
   } }
 end
 

@@ -12,6 +12,7 @@ local partitions = require "moonport.image.partitions"
 local process = require "moonport.process"
 local text = require "moonport.text"
 local tools = require "moonport.image.tools"
+local units = require "moonport.units"
 
 local M = {}
 
@@ -61,7 +62,7 @@ local function check_self_contained(path, found)
   elseif found.encrypted then
     invalid(path, "encrypted", "decrypt it first: qemu-img convert")
   elseif found["virtual-size"] > LARGEST_DISK then
-    invalid(path, "a disk of " .. text.size(found["virtual-size"]))
+    invalid(path, "a disk of " .. units.short_size(found["virtual-size"]))
   end
 end
 

@@ -12,8 +12,8 @@ local clock = require "moonport.core.clock"
 local errors = require "moonport.errors"
 local fs = require "moonport.fs"
 local json = require "moonport.json"
-local text = require "moonport.text"
 local tools = require "moonport.image.tools"
+local units = require "moonport.units"
 
 local M = {
   --- In the order in which they are tried.
@@ -63,7 +63,7 @@ local function check_size(options)
   errors.raise {
     kind = "image", code = "size",
     message = ("the image `%s` needs a disk of %s, and %s is asked for"):format(options.base,
-      text.size(least), text.size(options.size)),
+      units.short_size(least), units.short_size(options.size)),
     hint = "make the VM's disk larger",
   }
 end

@@ -41,7 +41,7 @@ check_equal "open files" \
 it "tells what it uses"
 [[ $(field prometheus .memory) -gt $((8 << 20)) ]] || check_failed "memory is $(field prometheus .memory)"
 moonport ps >ps.out
-check_matches ps.out '^prometheus +native +running .* MiB '
+check_matches ps.out '^prometheus +native +running .*[0-9]MiB '
 
 it "shows its output, all of it or the end"
 moonport logs prometheus >logs.out
