@@ -60,7 +60,7 @@ check_matches planned '^2 services: 2 unchanged$'
 it "lists what runs, as a table, as names and as JSON"
 check_exit 0 "$MOONPORT" ps >listed
 check_matches listed '^NAME +TARGET +STATE +SINCE +PID +RESTARTS +MEMORY +REV +LAST EXIT$'
-check_matches listed '^web +native +running +(just now|[0-9]+ seconds? ago) +[0-9]+ +0 +[0-9.]+ [KM]?i?B +1 +-$'
+check_matches listed '^web +native +running +(just now|[0-9]+ seconds? ago) +[0-9]+ +0 +[0-9.]+[KM]?i?B +1 +-$'
 check_equal "the names" "$("$MOONPORT" ps -q)" $'db\nweb'
 check_equal "the names by -o" "$("$MOONPORT" ps -o names)" $'db\nweb'
 check_equal "one alone" "$("$MOONPORT" ps -q web)" web
@@ -136,6 +136,20 @@ check_matches err 'is no length of time'
 check_exit 0 "$MOONPORT" start --all >out
 check_equal "states" "$("$MOONPORT" ps -o json | jq -r '.[].state' | xargs)" "running running"
 
+it "tells in JSON what became of each"
+check_equal "a stop" "$("$MOONPORT" stop -o json web | jq -c .)" '[{"action":"stopped","name":"web"}]'
+check_equal "a start" "$("$MOONPORT" start -o json web db | jq -c 'map([.name, .action])')" '[["web","started"],["db","unchanged"]]'
+check_equal "a restart" "$("$MOONPORT" restart -o json db | jq -c 'map(.action)')" '["restarted"]'
+check_exit 3 "$MOONPORT" stop -o json nothing db >out 2>err
+check_equal "a failure beside it" "$(jq -c 'map([.name, .action, .error.code])' out)" \
+  '[["nothing","failed","not_found"],["db","stopped",null]]'
+check_exit 3 "$MOONPORT" stop -o json nothing >out 2>err
+check_equal "a failure alone" "$(jq -r '.[].error.message' out)" 'there is no deployment `nothing`'
+check_matches err 'there is no deployment `nothing`$'
+check_exit 0 "$MOONPORT" start -q db >out
+check_equal "a restore of what runs" "$("$MOONPORT" restore -o json | jq -c 'map([.name, .action])')" \
+  '[["db","unchanged"],["web","unchanged"]]'
+
 it "runs commands beside a service: input, output, environment, status"
 check_equal "piped input" "$(echo hi | "$MOONPORT" exec web -- cat)" hi
 check_equal "a variable" "$("$MOONPORT" exec -e MORE=1 web -- sh -c 'echo $GREETING $MORE')" "hello 1"
@@ -198,7 +212,8 @@ it "asks before it removes all, and removes several"
 check_exit 2 "$MOONPORT" rm --all 2>err
 check_matches err '^  hint: pass --yes'
 check_equal "services that are left" "$("$MOONPORT" ps -q | xargs)" "db web"
-check_exit 0 "$MOONPORT" rm -q web db 2>err
+check_equal "a removal in JSON" "$("$MOONPORT" rm -o json db 2>err | jq -c 'map([.name, .action])')" '[["db","removed"]]'
+check_exit 0 "$MOONPORT" rm -q web 2>err
 check_equal "what a quiet rm says" "$(cat err)" ""
 check_equal "services that are left" "$("$MOONPORT" ps -q)" ""
 check_exit 3 "$MOONPORT" rm web 2>err

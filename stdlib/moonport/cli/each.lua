@@ -44,39 +44,63 @@ end
 
 -- Not a task's cancel: that ends the whole command.
 local function attempt(opened, name, fn)
-  local ok, result = pcall(function() return fn(env.service(opened, name)) end)
-  if ok then return result end
+  local ok, result, action = pcall(function() return fn(env.service(opened, name)) end)
+  if ok then return result, action end
   if errors.is(result, "task", "cancelled") then error(result, 0) end
   return nil, result
+end
+
+--- Tells what becomes of several services: each as it comes, or all as JSON at the end.
+-- @tparam table args of the command line: `output`, `quiet`
+-- @tparam {string,...} names of the services
+-- @tparam[opt] boolean alone there is one, and its error is that of the command
+-- @treturn table with `done(name, text, action)`, without a text where nothing was done;
+--   `failed(name, error)`; and `finish()`, which returns the exit status
+function M.report(args, names, alone)
+  local ui, report = require "moonport.ui", require "moonport.cli.report"
+  local json, rows, failures = args.output == "json", {}, {}
+  local self = {}
+  function self.done(name, text, action)
+    rows[name] = { name = name, action = action or text or "unchanged" }
+    if text and not args.quiet and not json then ui.print(("%s: %s"):format(name, text)) end
+  end
+  function self.failed(name, err)
+    failures[#failures + 1] = err
+    rows[name] = { name = name, action = "failed", error = report.error(err) }
+    if not alone then ui.complain(err, name) end
+  end
+  function self.finish()
+    if json then ui.json(report.list(names, function(name) return rows[name] end)) end
+    if alone and failures[1] then error(failures[1], 0) end
+    return M.status(failures)
+  end
+  return self
 end
 
 --- Calls a function for each service that is meant, several at a time.
 -- @tparam table args of the command line: those of `options.several` and what `env.open` takes
 -- @tparam string verb the command's name
--- @tparam function fn called with the service; what it returns is printed
+-- @tparam function fn called with the service; returns what is printed of it, and the word for that
+--   in JSON where it is another
 -- @tparam[opt] table options `ignore`: function(error), true passes over it; `confirm`:
 --   function(names), false leaves everything as it is
 -- @treturn integer exit status
 -- @raise the error itself when only one service was meant
 function M.service(args, verb, fn, options)
   options = options or {}
-  local ui = require "moonport.ui"
-  local observer = require("moonport.cli.observer").new(args.quiet)
+  local observer = require("moonport.cli.observer").new(args.quiet or args.output == "json")
   local opened <close> = env.open(args, { observer = observer })
-  local names, failures = names_of(args, opened, verb), {}
+  local names = names_of(args, opened, verb)
   if options.confirm and not options.confirm(names) then return 1 end
+  local report = M.report(args, names, #names == 1)
   require("moonport.task").map(names, args.parallel or 1, function(name)
-    local result, err = attempt(opened, name, fn)
-    if err and options.ignore and options.ignore(err) then return end
-    if err then
-      failures[#failures + 1] = err
-      if #names > 1 then ui.complain(err, name) end
-    elseif result and not args.quiet then
-      ui.print(("%s: %s"):format(name, result))
-    end
+    local text, action = attempt(opened, name, fn)
+    if text then return report.done(name, text, action) end
+    local err = action
+    if options.ignore and options.ignore(err) then return report.done(name) end
+    report.failed(name, err)
   end)
-  if #names == 1 and failures[1] then error(failures[1], 0) end
-  return M.status(failures)
+  return report.finish()
 end
 
 return M

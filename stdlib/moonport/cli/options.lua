@@ -35,6 +35,7 @@ function M.several(parser)
   parser:flag("-a --all", "All services.")
   M.parallel(parser)
   parser:flag("-q --quiet", "Say nothing but what goes wrong.")
+  M.output_json(parser)
 end
 
 --- Adds `--parallel`.

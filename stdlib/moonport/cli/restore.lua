@@ -1,4 +1,6 @@
+local each = require "moonport.cli.each"
 local env = require "moonport.cli.env"
+local options = require "moonport.cli.options"
 
 local M = {
   summary = "Start again what ran before a reboot",
@@ -7,29 +9,23 @@ local M = {
   example = "moonport restore",
 }
 
-local function configure() end
-
-local function restore_one(ui, service)
-  local ok, done = pcall(service.restore, service)
-  if not ok then
-    ui.complain(done, service.name)
-  elseif done then
-    ui.print(("%s: started again"):format(service.name))
-  end
-  return ok
+local function configure(parser)
+  options.output_json(parser)
 end
 
 local function run(args)
-  local ui = require "moonport.ui"
   local observer = require("moonport.cli.observer").new(true)
   local opened <close> = env.open(args, { observer = observer })
   require("moonport.gc").run(opened)
-  local services = require("moonport.service").list(opened)
-  local failed = false
+  local services, names = require("moonport.service").list(opened), {}
+  for index, service in ipairs(services) do names[index] = service.name end
+  local report = each.report(args, names)
   require("moonport.task").map(services, 8, function(service)
-    failed = not restore_one(ui, service) or failed
+    local done, why = try(service.restore, service)
+    if why then return report.failed(service.name, why) end
+    report.done(service.name, done and "started again" or nil, done and "started" or nil)
   end)
-  return failed and 1 or 0
+  return report.finish()
 end
 
 M.configure, M.run = configure, run

@@ -15,7 +15,8 @@ local function run(args)
   return each.service(args, "start", function(service)
     local before = service:status().state
     service:start()
-    return before == "running" and "was running already" or "started"
+    if before == "running" then return "was running already", "unchanged" end
+    return "started"
   end)
 end
 

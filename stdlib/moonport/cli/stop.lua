@@ -20,7 +20,8 @@ local function run(args)
   return each.service(args, "stop", function(service)
     local before = service:status().state
     service:stop { grace = args.grace }
-    return before == "stopped" and "was stopped already" or "stopped"
+    if before == "stopped" then return "was stopped already", "unchanged" end
+    return "stopped"
   end)
 end
 
