@@ -44,6 +44,7 @@
 typedef struct {
   const char *name;
   const char *value;
+  bool secret; /* no redirect takes it to another server, as none takes Authorization and Cookie */
 } mp_http_header;
 
 /* Bytes of the caller's; NULL where there are none. */

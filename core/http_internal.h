@@ -32,6 +32,12 @@ typedef struct {
   uint64_t timeout_ms, connect_timeout_ms;
 } mp_http_limits;
 
+/* A header line of ours, in the list that libcurl reads. */
+typedef struct {
+  struct curl_slist node; /* first: the list is of these */
+  bool secret;
+} mp_http_line;
+
 /* An easy handle with what is set on it once. Kept for the next exchange, which is often alike, so
  * what the last one set is remembered. */
 struct mp_http_easy {
@@ -97,8 +103,10 @@ struct mp_http {
   bool connection; /* no exchange: its transfer is over when it is made, and keeps the handle */
   uint64_t max_body, idle_ms, active_at, timeout_ms, connect_timeout_ms;
   size_t buffer;
-  void *fields; /* one block: the list libcurl reads and its text; wiped, it may hold secrets */
+  mp_http_line *fields; /* one block: the list libcurl reads and its text; wiped, it may hold
+                           secrets */
   size_t fields_size;
+  bool has_secret;         /* some of these are not for other servers */
   struct curl_slist route; /* one node: where to connect to under another server name */
   char *host_header;       /* the line that goes with it */
   char *pem[3];            /* copies of CA, certificate and key from memory; wiped */
@@ -146,6 +154,9 @@ void mp_http_hang_up_if_dead(mp_http *http);
 /* http_request.c: checks the options, copies what outlives the call, sets the handle up. */
 int mp_http_check(const mp_http_options *options, mp_error *err);
 int mp_http_set_up(mp_http *http, const mp_http_options *options, mp_error *err);
+
+/* Takes secret header lines out when a redirect leads to another server than was asked. */
+void mp_http_drop_secrets(mp_http *http);
 
 /* http_body.c */
 int mp_http_body_open(mp_http *http, const mp_http_options *options, mp_error *err);

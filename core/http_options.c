@@ -54,6 +54,7 @@ void mp_http_options_copy(mp_http_options *to, const mp_http_options *from) {
   for (size_t i = 0; i < from->header_count; i++) {
     headers[i].name = mp_strdup(from->headers[i].name);
     headers[i].value = mp_strdup(from->headers[i].value);
+    headers[i].secret = from->headers[i].secret;
   }
   to->headers = headers;
 }

@@ -207,27 +207,29 @@ static struct curl_slist *make_fields(mp_http *http, const mp_http_options *opti
   size_t count = options->header_count + own_count;
   if (count == 0)
     return NULL;
-  size_t size = count * sizeof(struct curl_slist);
+  size_t size = count * sizeof *http->fields;
   for (size_t i = 0; i < options->header_count; i++)
     size += strlen(options->headers[i].name) + 2 + strlen(options->headers[i].value) + 1;
   http->fields = mp_alloc(size);
   http->fields_size = size;
-  struct curl_slist *list = http->fields;
+  mp_http_line *list = http->fields;
   char *text = (char *)(list + count);
   for (size_t i = 0; i < count; i++) {
-    list[i].next = i + 1 < count ? &list[i + 1] : NULL;
+    list[i] = (mp_http_line){.node.next = i + 1 < count ? &list[i + 1].node : NULL};
     if (i >= options->header_count) {
-      list[i].data = (char *)own[i - options->header_count];
+      list[i].node.data = (char *)own[i - options->header_count];
       continue;
     }
     const mp_http_header *header = &options->headers[i];
-    list[i].data = text;
+    list[i].node.data = text;
+    list[i].secret = header->secret;
+    http->has_secret |= header->secret;
     text = stpcpy(text, header->name);
     /* "Name;" is libcurl's way to send a field with an empty value. */
     text = *header->value ? stpcpy(stpcpy(text, ": "), header->value) : stpcpy(text, ";");
     text++;
   }
-  return list;
+  return &list->node;
 }
 
 /* A body in memory goes out in one write with the header; the rest is asked for in pieces. */
@@ -411,6 +413,53 @@ static int override_name(setter *s, mp_http *http, const char *name, char **host
   s->api->free(parts.port);
   s->api->free(parts.rewritten);
   return rc;
+}
+
+/* ---- redirects ------------------------------------------------------------------------------ */
+
+static bool same_part(const mp_curl_api *api, CURLU *one, CURLU *other, CURLUPart part) {
+  char *left = NULL, *right = NULL;
+  bool same = api->url_get(one, part, &left, CURLU_DEFAULT_PORT) == CURLUE_OK &&
+              api->url_get(other, part, &right, CURLU_DEFAULT_PORT) == CURLUE_OK &&
+              strcasecmp(left, right) == 0;
+  api->free(left);
+  api->free(right);
+  return same;
+}
+
+/* By scheme, host and port; what cannot be read is another. */
+static bool same_server(const mp_curl_api *api, const char *url, const char *other_url) {
+  CURLU *one = api->url(), *other = api->url();
+  bool same = api->url_set(one, CURLUPART_URL, url, 0) == CURLUE_OK &&
+              api->url_set(other, CURLUPART_URL, other_url, 0) == CURLUE_OK &&
+              same_part(api, one, other, CURLUPART_SCHEME) &&
+              same_part(api, one, other, CURLUPART_HOST) &&
+              same_part(api, one, other, CURLUPART_PORT);
+  api->url_cleanup(one);
+  api->url_cleanup(other);
+  return same;
+}
+
+/* Of a line with a colon and nothing after it, libcurl sends nothing. */
+static void empty_line(char *line) {
+  char *value = strchr(line, ':');
+  if (value)
+    explicit_bzero(value + 1, strlen(value + 1));
+}
+
+void mp_http_drop_secrets(mp_http *http) {
+  const mp_curl_api *api = http->hub->api;
+  char *url = NULL; /* libcurl's */
+  if (!http->has_secret)
+    return;
+  api->easy_getinfo(http->easy->curl, CURLINFO_EFFECTIVE_URL, &url);
+  if (url && same_server(api, http->easy->url, url))
+    return;
+  for (mp_http_line *line = http->fields; line; line = (mp_http_line *)line->node.next) {
+    if (line->secret)
+      empty_line(line->node.data);
+  }
+  http->has_secret = false;
 }
 
 /* ---- all of it ------------------------------------------------------------------------------ */

@@ -230,6 +230,8 @@ int mp_http_before_sending(void *data, char *to, char *from, int to_port, int fr
   long redirects = 0;
   http->hub->api->easy_getinfo(easy->curl, CURLINFO_REDIRECT_COUNT, &redirects);
   bool again = http->begun++ > redirects;
+  if (redirects > 0)
+    mp_http_drop_secrets(http);
   return again && !http->reads ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 

@@ -132,7 +132,7 @@ static void add_header(lua_State *L, const char *name, mp_http_header *header) {
                     luaL_typename(L, -1));
   if (memchr(value, '\0', len))
     mp_bad_argument(L, "http: the header `%s` contains a NUL byte", name);
-  *header = (mp_http_header){name, value};
+  *header = (mp_http_header){name, value, mp_is_secret(L, -1)};
 }
 
 static size_t count_headers(lua_State *L, const reader *r) {

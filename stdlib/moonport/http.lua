@@ -36,7 +36,9 @@
 -- - `max_body`: bytes of a body that is not streamed (256 MiB)
 -- - `timeout`: seconds for all of it (none); `connect_timeout` (10); `idle_timeout`: without a byte
 --   either way (60, none for streams); false means none
--- - `redirects`: how many to follow (10 for `GET`, `HEAD` and `OPTIONS`, else none), true or false
+-- - `redirects`: how many to follow (10 for `GET`, `HEAD` and `OPTIONS`, else none), true or false;
+--   to another server (scheme, host or port) none takes a header that was given as a secret, nor
+--   `Authorization` and `Cookie`
 -- - `ca`, `ca_pem`: trust this CA (a PEM file, or PEM in a string or secret), not the system's
 -- - `cert`, `cert_pem`, `key`, `key_pem`, `key_password`: who we are
 -- - `server_name`: the name to ask for and to verify in place of the URL's host

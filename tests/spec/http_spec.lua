@@ -324,6 +324,27 @@ describe("redirects", function()
     assert.equal("GET", http.post(base .. "/see-other", { redirects = true }).body)
     failure("http", "redirects", http.get, base .. "/loop")
   end)
+
+  it("take no header that is a secret to another server", function()
+    local other <close> = net.listen { host = "127.0.0.1", port = 0 }
+    local seen = task.contained(function()
+      local conn <close> = other:accept()
+      local lines = {}
+      for line in conn:lines() do
+        if line:match "^\r?$" then break end
+        lines[#lines + 1] = line
+      end
+      conn:write "HTTP/1.1 204 No Content\r\n\r\n"
+      return table.concat(lines, "\n")
+    end)
+    local url = ("%s/to?url=http://127.0.0.1:%d/"):format(base, other:port())
+    http.get(url, { headers = {
+      ["X-Key"] = secret.env "HOME", ["X-Keys"] = { secret.env "PATH" }, ["X-Test"] = "shown",
+    } })
+    local request = seen:await()
+    assert.truthy(request:find("X-Test: shown", 1, true), request)
+    assert.is_nil(request:find("X-Key", 1, true), request)
+  end)
 end)
 
 describe("http.download", function()

@@ -461,6 +461,35 @@ static void a_redirect_takes_no_credentials_to_another_server(void **state) {
   free(request);
 }
 
+static void a_redirect_takes_no_secret_header_to_another_server(void **state) {
+  mp_raw_server other;
+  char *request = NULL;
+  mp_raw_start(&other, echo_body, &request);
+  mp_auto_free char *away = mp_sprintf("/to?url=%s", other.url);
+  mp_http_header headers[] = {
+      {"X-Key", "abc", true}, {"X-Test", "shown"}, {"X-Other", "xyz", true}};
+  mp_http_options options = get(plain(away));
+  options.headers = headers;
+  options.header_count = 3;
+  mp_http_free(fetch_ok(*state, &options, 200));
+  mp_raw_stop(&other);
+  assert_null(strcasestr(request, "X-Key"));
+  assert_null(strcasestr(request, "X-Other"));
+  assert_contains(request, "X-Test: shown");
+  free(request);
+}
+
+static void a_redirect_on_the_same_server_takes_secret_headers_along(void **state) {
+  mp_http_header headers[] = {{"X-Test", "kept", true}};
+  mp_auto_free char *path = mp_sprintf("/to?url=%s", plain("/headers"));
+  mp_http_options options = get(plain(path));
+  options.headers = headers;
+  options.header_count = 1;
+  mp_http *http = fetch_ok(*state, &options, 200);
+  assert_memory_equal(mp_http_peek(http).data, "kept|", 5);
+  mp_http_free(http);
+}
+
 static void what_was_asked_for_over_tls_does_not_come_without(void **state) {
   mp_error err = MP_ERROR_INIT;
   mp_auto_free char *down = mp_sprintf("/to?url=%s", plain("/small"));
@@ -566,6 +595,8 @@ int main(void) {
       http_test(redirects_are_followed_up_to_the_limit),
       http_test(a_post_is_redirected_only_when_told_so_and_then_as_a_get),
       http_test(a_redirect_takes_no_credentials_to_another_server),
+      http_test(a_redirect_takes_no_secret_header_to_another_server),
+      http_test(a_redirect_on_the_same_server_takes_secret_headers_along),
       http_test(what_was_asked_for_over_tls_does_not_come_without),
       http_test(a_streamed_body_arrives_whole_and_in_order),
       http_test(lines_can_be_read_from_a_stream),
