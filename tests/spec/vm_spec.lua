@@ -274,6 +274,14 @@ describe("a monitor's record", function()
     end
   end)
 
+  it("that is not a file is none", function()
+    local path = fs.join(dir, driver.events_file)
+    for _, target in ipairs { "/dev/zero", "/nowhere", dir } do
+      fs.symlink(target, path, { replace = true })
+      assert.equal("vmm-error", ended({ code = 1 }).reason)
+    end
+  end)
+
   it("is followed while it grows, and when it begins anew", function()
     qemu()
     local follower <close> = events.follow(driver, dir)

@@ -10,22 +10,22 @@ local M = {}
 -- More than that is not looked at from its beginning.
 local READ_MOST = 16 << 20
 
---- Reads what is in the file behind a place.
+--- Reads what is in the file behind a place. The file is the monitor's to write, so it is taken for
+-- whatever it may be.
 -- @tparam string path
 -- @tparam integer from bytes to pass over
 -- @treturn string
 -- @treturn boolean true when the file has become shorter: it began anew
+-- @treturn integer where the text ends in the file
 function M.read_from(path, from)
-  local file = io.open(path, "rb")
-  if not file then return "", false end
-  local size = file:seek "end"
-  local anew = size < from
+  local info = try(fs.stat, path, { follow = false })
+  if not info or info.type ~= "file" then return "", false, from end
+  local anew = info.size < from
   if anew then from = 0 end
-  if size - from > READ_MOST then from = size - READ_MOST end
-  file:seek("set", from)
-  local text = file:read "a" or ""
-  file:close()
-  return text, anew
+  local len = info.size - from
+  if len > READ_MOST then from, len = info.size - READ_MOST, READ_MOST end
+  local text = len > 0 and try(fs.read_at, path, from, len) or ""
+  return text, anew, from + #text
 end
 
 --- All events of the present run, or of the last one where it has ended.
@@ -48,9 +48,9 @@ function Follower:_take()
 end
 
 function Follower:_look()
-  local text, anew = M.read_from(self.path, self.at)
-  if anew then self.at, self.rest = 0, "" end
-  self.at = self.at + #text
+  local text, anew, stop = M.read_from(self.path, self.at)
+  if anew then self.rest = "" end
+  self.at = stop
   local events, rest = self.driver.parse_events(self.rest .. text)
   self.rest = rest
   for _, event in ipairs(events) do self.waiting[#self.waiting + 1] = event end

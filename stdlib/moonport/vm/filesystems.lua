@@ -141,7 +141,7 @@ local function start(program, known, spec, shared, intent)
     },
   }
   wait_listening(intent, path, watch)
-  if spec.user then fs.chown(path, spec.user.uid, spec.user.gid) end
+  if spec.user then fs.chown(path, spec.user.uid, spec.user.gid, { follow = false }) end
 end
 
 --- Starts what a machine's file systems need.

@@ -48,7 +48,7 @@ local function clear(path)
 end
 
 local function own(path, user)
-  if user then fs.chown(path, user.uid, user.gid) end
+  if user then fs.chown(path, user.uid, user.gid, { follow = false }) end
 end
 
 --- Makes the directory and what belongs in it.
