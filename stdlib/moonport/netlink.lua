@@ -53,6 +53,11 @@ local function select(items, wanted, known)
   return found
 end
 
+-- The name of a link that is given by name or by index.
+local function name_of(self, link)
+  return math.type(link) == "integer" and self.core:link(link).name or link
+end
+
 --- Opens a connection.
 -- @tparam[opt] table options `netns`: the namespace to act in (CAP_SYS_ADMIN): a name as `ip netns`
 -- gives it, a path or the pid of a process in it
@@ -108,19 +113,20 @@ end
 
 --- Changes a link.
 -- @function set_link
--- @tparam string name
+-- @tparam string|integer name or its index
 -- @tparam table options `up`, `mtu`, `master` (false: none), `address`, `alias` (false: none),
 -- `name` (a new one), `netns` (moves there), `ipv4`, `ipv6` as for `add_link`
 -- @raise {kind="netlink"}: "ENODEV", "EPERM", ...
 function Connection:set_link(name, options)
-  self.core:set_link(name, options)
+  self.core:set_link(name_of(self, name), options)
 end
 
 --- Deletes a link.
 -- @function delete_link
--- @tparam string name
+-- @tparam string|integer name or its index
 -- @raise {kind="netlink"}: "ENODEV", "EPERM", "EOPNOTSUPP"
 function Connection:delete_link(name)
+  name = name_of(self, name)
   if self.core:delete_links { name } == 0 then
     errors.raise {
       kind = "netlink", code = "ENODEV",
@@ -150,21 +156,21 @@ end
 
 --- Adds an address to a link.
 -- @function add_address
--- @tparam string link its name
+-- @tparam string|integer link its name or index
 -- @tparam string address such as "172.30.0.1/30"
 -- @tparam[opt] table options `peer`: the address of the other end, where there is no subnet
 -- @raise {kind="netlink"}: "EEXIST", "ENODEV", "EPERM"
 function Connection:add_address(link, address, options)
-  self.core:add_address(link, address, options and options.peer)
+  self.core:add_address(name_of(self, link), address, options and options.peer)
 end
 
 --- Takes an address away from a link.
 -- @function delete_address
--- @tparam string link
+-- @tparam string|integer link
 -- @tparam string address
 -- @raise {kind="netlink"}: "EADDRNOTAVAIL", "ENODEV", "EPERM"
 function Connection:delete_address(link, address)
-  self.core:delete_address(link, address)
+  self.core:delete_address(name_of(self, link), address)
 end
 
 -- Routes.
@@ -232,22 +238,22 @@ end
 
 --- Adds a neighbour, for good.
 -- @function add_neighbour
--- @tparam string link
+-- @tparam string|integer link
 -- @tparam string address
 -- @tparam string hardware its hardware address
 -- @tparam[opt] table options `replace`: in the place of one that is there
 -- @raise {kind="netlink"}: "EEXIST", "ENODEV", "EPERM"
 function Connection:add_neighbour(link, address, hardware, options)
-  self.core:add_neighbour(link, address, hardware, options and options.replace)
+  self.core:add_neighbour(name_of(self, link), address, hardware, options and options.replace)
 end
 
 --- Deletes a neighbour.
 -- @function delete_neighbour
--- @tparam string link
+-- @tparam string|integer link
 -- @tparam string address
 -- @raise {kind="netlink"}: "ENOENT", "ENODEV", "EPERM"
 function Connection:delete_neighbour(link, address)
-  self.core:delete_neighbour(link, address)
+  self.core:delete_neighbour(name_of(self, link), address)
 end
 
 -- Each as a function of the module, on a connection of its own to our network.

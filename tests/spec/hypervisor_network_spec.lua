@@ -182,6 +182,31 @@ describe("a lease", function()
       refusal("hypervisor", "exhausted", lease.allocate, revision_of("d", config))
     end)
 
+  -- The reference keeps them in memory: after its restart it gives the same address to another VM.
+  it("is in the store, so that no other command takes it for another VM, also after a reboot",
+    function()
+      local ctx = revision_of "a"
+      local intent = lease.allocate(ctx)
+      store:close()
+      store = state.open { dir = dir .. "/state" }
+      assert.same(intent.subnet, store:leases()[1].value)
+      store.boot_id = "after-a-reboot"
+      assert.not_equal(intent.subnet, lease.allocate(revision_of "b").subnet)
+      ctx.state = store
+      assert.same(intent, lease.allocate(ctx))
+    end)
+
+  -- Elsewhere leases pile up at every crash until nothing is left.
+  it("of commands that were killed again and again never uses the pool up", function()
+    local config = { network = { pool = "10.66.0.0/29" } }
+    for _ = 1, 20 do
+      local ctx = revision_of("a", config)
+      lease.allocate(ctx)
+      give_up(ctx)
+    end
+    assert.is_true(#store:leases() <= 2)
+  end)
+
   it("goes with its deployment, and is in the database again after that was lost", function()
     local ctx = revision_of "a"
     local intent = run_step(ctx, "lease", lease)
@@ -251,6 +276,33 @@ describe("a TAP", function()
     tap.resource.remove { name = "mp-ten", alias = mark .. "1" }
     tap.resource.remove { name = "mp-one", alias = mark .. "1" }
     assert.same({ "mp-ten" }, taps())
+  end)
+
+  -- Elsewhere a crash in between leaves interfaces that nobody knows.
+  it("is in the kernel with its mark or not at all, whenever its maker dies", function()
+    local process = require "moonport.process"
+    local events <close> = netlink.monitor { "link" }
+    for _ = 1, 5 do
+      local maker <close> = process.spawn {
+        fs.realpath "/proc/self/exe", "run", "-e", [[
+          local netlink = require "moonport.netlink"
+          for i = 1, 1000 do
+            netlink.add_link { name = "mp-die" .. i, kind = "tap", up = true, alias = "moonport/x",
+              addresses = { "10.66.0.1/30" } }
+          end
+        ]], stderr = "null" }
+      repeat local event = events:next() until event.link and event.link.name:find "^mp%-die"
+      maker:kill "SIGKILL"
+      maker:wait()
+      local names = {}
+      for _, link in ipairs(netlink.links { kind = "tap" }) do
+        if link.name:find "^mp%-die" then
+          names[#names + 1] = link.name
+          assert.equal("moonport/x", link.alias)
+        end
+      end
+      netlink.delete_links(names)
+    end
   end)
 
   it("that two stores would give one subnet is refused for whoever comes second", function()

@@ -52,7 +52,14 @@ describe("links", function()
     assert.same({ "v0" }, names(net:links { master = "br0" }))
     local veth = net:link "v0"
     assert.same({ "br0", "v1" }, { veth.master, veth.parent })
-    assert.equal("br0", net:link(net:link("br0").index).name)
+    local index = net:link("br0").index
+    assert.equal("br0", net:link(index).name)
+    net:set_link(index, { mtu = 1450 })
+    net:add_address(index, "10.3.3.1/24")
+    assert.equal("10.3.3.1/24", net:addresses({ link = "br0", family = "inet" })[1].address)
+    net:delete_address(index, "10.3.3.1/24")
+    assert.equal(1450, net:link("br0").mtu)
+    refusal("ENODEV", net.set_link, net, 4711, { up = true })
     net:set_link("v0", { master = false, up = false, mtu = 1300, name = "w0" })
     veth = net:link "w0"
     assert.is_nil(veth.master)
