@@ -18,7 +18,7 @@ local M = {
 M.GROUPS = {
   { "Deploying", { "deploy", "plan", "history", "rollback", "rm" } },
   { "Looking", { "ps", "status", "logs", "exec", "explain" } },
-  { "Running", { "start", "stop", "restart", "restore" } },
+  { "Running", { "start", "stop", "restart", "restore", "watch" } },
   { "Scripting", { "run", "repl", "recipe" } },
   { "Housekeeping", { "image", "gc", "doctor", "completion" } },
 }

@@ -1,6 +1,7 @@
 --- The firewall of VMs, shown with packets: guests are namespaces behind interfaces of a host.
 local errors = require "moonport.errors"
 local firewall = require "moonport.hypervisor.firewall"
+local json = require "moonport.json"
 local nft = require "moonport.nft"
 local process = require "moonport.process"
 
@@ -368,5 +369,64 @@ COMMIT
     assert.equal("accept", probed[1].verdict)
     assert.equal("ip bad f", probed[3].chain)
     assert.equal("timeout", here.ask("net", UPLINK, 7300))
+  end)
+
+  -- PAINS row 6, by the command
+  it("is_mended_by_watch, which tells who flushed it", function()
+    put(state, here.record(1))
+    local child = process.spawn { os.getenv "MOONPORT", "watch", "-o", "json", "--state", state.dir,
+      stdout = "pipe" }
+    local function event(kind)
+      local line = child:read_line()
+      while line do
+        local said = json.decode(line)
+        if said.type == kind then return said end
+        line = child:read_line()
+      end
+    end
+    assert.truthy(event "watching")
+    local nft_child = process.spawn { "nft", "flush", "ruleset" }
+    local mended = event "mended"
+    assert.equal("flushed", mended.what)
+    assert.equal("nft", mended.process)
+    assert.equal(nft_child.pid, mended.pid)
+    nft_child:wait()
+    assert.equal(UPLINK, here.ask("g1", OUTSIDE, 80))
+    process.run { "nft", "add table ip bad; add chain ip bad f { type filter hook forward priority 0; "
+      .. "policy drop; }" }
+    local blocked = event "blocked"
+    assert.equal("ip bad f", blocked.chain)
+    process.run { "nft", "delete", "table", "ip", "bad" }
+    assert.equal("ip bad f", event("unblocked").chain)
+    process.run { "ip", "route", "del", "default" }
+    assert.equal("route", event("mended").what)
+    process.run { "ip", "route", "add", "default", "via", OUTSIDE }
+    assert.equal("route", event("mended").what)
+    child:close()
+    assert.same({}, firewall.verify(state))
+  end)
+
+  it("is looked at by doctor, which names the chain that drops a packet", function()
+    put(state, here.record(1, { published = {
+      { protocol = "tcp", address = "127.0.0.1", port = 7301, guest_port = 7000 } } }))
+    local function doctor(...)
+      return process.run({ os.getenv "MOONPORT", "doctor", "--state", state.dir, "-o", "json", check = false,
+        ... })
+    end
+    local function row(result, check)
+      for _, each in ipairs(json.decode(result.stdout)) do
+        if each.check == check then return each end
+      end
+    end
+    assert.equal("nothing stands in the way of virtual machines' packets", row(doctor(), "firewall").found)
+    assert.equal(0, doctor("vm1").code)
+    process.run { "nft", "add table ip bad; add chain ip bad f { type filter hook forward priority 0; "
+      .. "policy drop; }" }
+    local said = doctor "vm1"
+    assert.equal(1, said.code)
+    assert.truthy(row(said, "packets").found:find("dropped by the chain `ip bad f`", 1, true))
+    assert.truthy(row(doctor(), "firewall").found:find("`ip bad f`", 1, true))
+    flush()
+    assert.truthy(row(doctor(), "firewall").found:find("is missing", 1, true))
   end)
 end)

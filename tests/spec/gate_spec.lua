@@ -65,6 +65,16 @@ describe("the effect gate", function()
     end)
   end)
 
+  it("lets a program that only prints a firewall's rules be run, and with nothing to say", function()
+    local process = require "moonport.process"
+    local program = "/usr/sbin/iptables-legacy-save"
+    if process.which(program) then
+      task.read_only(process.run, { program, check = false })
+    end
+    assert_refused("process.run", function() process.run { program, "-M", "/bin/true" } end)
+    assert_refused("process.run", function() process.run { "iptables-legacy-save" } end)
+  end)
+
   it("holds for the tasks begun inside, and not for those beside", function()
     assert_refused("os.remove", function()
       task.all { function() os.remove(path) end }

@@ -4,11 +4,15 @@ local M = {
   summary = "Check what this machine and this installation can do",
   description = "Checks the installation, the state store, the site, the services and what the "
     .. "machine offers, and says what to do about each trouble. Changes nothing. Exits with 1 when "
-    .. "something has failed; warnings are no failure.",
-  example = "moonport doctor\nmoonport doctor -o json | jq '.[] | select(.result != \"ok\")'",
+    .. "something has failed; warnings are no failure. With a NAME, of a service in a virtual "
+    .. "machine: follows its packets through all rules of this host, and names the chain that "
+    .. "drops one.",
+  example = "moonport doctor\nmoonport doctor squaring\n"
+    .. "moonport doctor -o json | jq '.[] | select(.result != \"ok\")'",
 }
 
 local function configure(parser)
+  parser:argument("name", "A service in a virtual machine."):argname("NAME"):args("?")
   options.output_json(parser)
 end
 
@@ -44,12 +48,28 @@ local function tell(rows)
   end
 end
 
-local function run(args)
-  local rows, status = {}, 0
-  local about = { state = args.state, site = args.site }
+-- The ways of a service's packets.
+local function service_rows(args)
+  local opened <close> = require("moonport.cli.env").open(args, { read_only = true })
+  local deployment = opened.state:need_deployment(args.name)
+  if deployment.target ~= "hypervisor" then
+    return { { check = "packets", result = "ok", found = "no rules of moonport's stand in their way" } }
+  end
+  return require("moonport.hypervisor.firewall.doctor").rows(opened.state, deployment.id)
+end
+
+local function all_rows(args)
+  local rows, about = {}, { state = args.state, site = args.site }
   for index, check in ipairs(require "moonport.cli.doctor.checks") do
     rows[index] = run_check(check, about)
-    if rows[index].result == "failed" then status = 1 end
+  end
+  return rows
+end
+
+local function run(args)
+  local rows, status = args.name and service_rows(args) or all_rows(args), 0
+  for _, row in ipairs(rows) do
+    if row.result == "failed" then status = 1 end
   end
   if args.output == "json" then
     require("moonport.ui").json(require("moonport.cli.report").list(rows))

@@ -230,6 +230,15 @@ local function of_hypervisor(name)
   end
 end
 
+-- The firewall of virtual machines.
+
+local function check_firewall(about)
+  local found, doctor = pcall(require, "moonport.hypervisor.firewall.doctor")
+  if not found then return "not available in this build" end
+  local env <close> = open_env(about)
+  return require("moonport.task").read_only(doctor.check, env.state)
+end
+
 return {
   { name = "supervisor", run = check_supervisor, tries = true },
   { name = "http", run = check_http, optional = true },
@@ -247,6 +256,7 @@ return {
   { name = "VMMs", run = of_hypervisor "vmms", optional = true, tries = true },
   { name = "VM tools", run = of_hypervisor "tools", optional = true },
   { name = "VM network", run = of_hypervisor "forwarding", optional = true },
+  { name = "firewall", run = check_firewall, optional = true, tries = true },
   { name = "cluster", run = of_container "cluster", optional = true },
   { name = "cluster rights", run = of_container "rights", optional = true },
   { name = "cluster VMs", run = of_container "isolation", optional = true },

@@ -172,18 +172,19 @@ function M.parse(printed, program)
   return tables
 end
 
--- Where these programs are on any distribution, PATH or not.
-local PLACES = { "/usr/sbin/", "/sbin/", "/usr/local/sbin/" }
+-- Where the system keeps them. From there, those that only print may be run in a plan, too.
+local PLACES = { "/usr/sbin/", "/sbin/" }
 
 --- Finds a program of iptables.
 -- @tparam string name
 -- @treturn ?string its path
 function M.program(name)
-  local found = process.which(name)
-  for _, dir in ipairs(found and {} or PLACES) do
-    found = found or process.which(dir .. name)
+  for _, dir in ipairs(PLACES) do
+    if process.which(dir .. name) then
+      return dir .. name
+    end
   end
-  return found
+  return process.which(name)
 end
 
 local function run(name)
