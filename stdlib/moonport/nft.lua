@@ -1,5 +1,5 @@
---- nftables: tables, chains, rules, sets, maps and counters, changed in one transaction and listed as
--- the data that they are made from.
+--- nftables: tables, chains, rules, sets, maps and counters, changed in one transaction and listed
+-- as the data that they are made from.
 --
 --    local nft = require "moonport.nft"
 --    nft.apply {
@@ -22,20 +22,22 @@
 --              elements}
 --    map      the same with data = types, "verdict" or "counter"
 --    counter  {table, name, packets, bytes, comment}
---    elements {table, set or map, elements = {keys or {key, data, timeout, comment, counter}}}; with
---             `type` (and `data`, `flags`) as in the set's definition nothing needs to be asked first
+--    elements {table, set or map, elements = {keys or {key, data, timeout, comment, counter}}};
+--             with `type` (and `data`, `flags`) as in the set's definition, nothing needs to be
+--             asked first
 --    rule     {table, chain, comment, handle, position; conditions; statements}
 --
 -- **Conditions**: `iifname`, `oifname`, `iif`, `mark`, `l4proto`, `nfproto`, `protocol`, `skuid`,
--- `pkttype`, ..., `ip = {saddr, daddr, protocol, ...}`, `ip6`, `ether`, `arp`, `tcp = {sport, dport,
--- flags}`, `udp`, `th`, `icmp = {type, code}`, `icmpv6`, `ct = {state, status, mark, direction}`
--- (a list is the state), `fib = {saddr, daddr}` (the kind of the address), and `lookup = {key =
--- {fields}, set = "@name" or list, ne}`. What they compare with is told in `moonport.nft.match`.
+-- `pkttype`, ..., `ip = {saddr, daddr, protocol, ...}`, `ip6`, `ether`, `arp`, `tcp = {sport,
+-- dport, flags}`, `udp`, `th`, `icmp = {type, code}`, `icmpv6`, `ct = {state, status, mark,
+-- direction}` (a list is the state), `fib = {saddr, daddr}` (the kind of the address), and
+-- `lookup = {key = {fields}, set = "@name" or list, ne}`. `moonport.nft.match` tells what they
+-- compare with.
 --
--- **Statements**: `limit = "10/second"`, `quota`, `counter = true` or a counter's name, `log`, `set =
--- {mark = 1, ["ct.mark"] = "mark"}`, `notrack`, `vmap = {key, map}`, `snat`, `dnat`, `masquerade`,
--- `redirect`, `reject`, `verdict = "accept"`, "drop", "return", "continue", "jump CHAIN", "goto
--- CHAIN".
+-- **Statements**: `limit = "10/second"`, `quota`, `counter = true` or a counter's name, `log`,
+-- `set = {mark = 1, ["ct.mark"] = "mark"}`, `notrack`, `vmap = {key, map}`, `snat`, `dnat`,
+-- `masquerade`, `redirect`, `reject`, `verdict = "accept"`, "drop", "return", "continue", "jump
+-- CHAIN", "goto CHAIN".
 --
 -- They stand in the kernel in the order in which they are told here, whatever order the table has.
 -- Where another is meant, the rule begins with parts in a list: `{ {counter = true}, iifname = "x",
@@ -63,7 +65,8 @@ local function handles_of(messages, compiled)
   for _, message in ipairs(messages) do
     local about = compiled.about[message.sequence + 1]
     if about and message.handle and message.kind == about.kind then
-      made[#made + 1] = { op = about.op, kind = about.kind, number = about.number, handle = message.handle }
+      made[#made + 1] = { op = about.op, kind = about.kind, number = about.number,
+        handle = message.handle }
     end
   end
   return made
@@ -71,7 +74,8 @@ end
 
 local function shape_in(self)
   return function(def)
-    local key = ("%s %s %s"):format(def.family or "inet", tostring(def.table), tostring(def.set or def.map))
+    local key = ("%s %s %s"):format(def.family or "inet", tostring(def.table),
+      tostring(def.set or def.map))
     self.shapes[key] = self.shapes[key] or list.shape(self.socket, def)
     return self.shapes[key]
   end
@@ -82,8 +86,8 @@ end
 -- @tparam ?table options `echo`: tell the handles of what was made; `generation`: refuse (code
 -- "ERESTART") where the rules have changed since this generation was listed
 -- @treturn ?table with `echo`: list of {op, kind, number, handle}
--- @raise {kind = "nft"}: code "invalid" for what is wrong in the data, else the errno's name; `op` is
--- the index of the operation, `rule` (or `chain`, ...) its definition
+-- @raise {kind = "nft"}: code "invalid" for what is wrong in the data, else the errno's name; `op`
+-- is the index of the operation, `rule` (or `chain`, ...) its definition
 function handle:apply(ops, options)
   local compiled = batch.compile(ops, shape_in(self))
   if #compiled.messages == 0 then

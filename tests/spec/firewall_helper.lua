@@ -30,7 +30,8 @@ local servers = {}
 
 --- Starts a server in a namespace, on "ADDRESS:PORT" or a port.
 function M.serve(where, ...)
-  local argv = { netns = path_of(where), stdout = "pipe", os.getenv "MOONPORT", "run", PEER, "serve" }
+  local argv = { netns = path_of(where), stdout = "pipe", os.getenv "MOONPORT", "run", PEER,
+    "serve" }
   for _, port in ipairs { ... } do argv[#argv + 1] = tostring(port) end
   local child = process.spawn(argv)
   for _ = 1, select("#", ...) do assert(child:read_line() == "ready") end
@@ -65,7 +66,8 @@ function M.guest(n)
   local host, guest = ("172.30.0.%d"):format(4 * n + 1), ("172.30.0.%d"):format(4 * n + 2)
   namespace(name)
   netlink.add_link { kind = "veth", name = tap, up = true, addresses = { host .. "/30" },
-    ipv4 = { route_localnet = true, rp_filter = 0 }, peer = { name = "eth0", netns = PREFIX .. name } }
+    ipv4 = { route_localnet = true, rp_filter = 0 },
+      peer = { name = "eth0", netns = PREFIX .. name } }
   local there <close> = netlink.open { netns = PREFIX .. name }
   there:set_link("eth0", { up = true })
   there:add_address("eth0", guest .. "/30")
@@ -77,7 +79,8 @@ end
 function M.record(n, fields)
   local record = {
     id = ("d%d-1"):format(n), deployment = "d" .. n, revision = 1, name = "vm" .. n,
-    tap = "tap" .. n, host = ("172.30.0.%d"):format(4 * n + 1), guest = ("172.30.0.%d"):format(4 * n + 2),
+    tap = "tap" .. n, host = ("172.30.0.%d"):format(4 * n + 1),
+      guest = ("172.30.0.%d"):format(4 * n + 2),
     host_ports = {}, published = {}, peers = {}, egress = true, rules = {},
   }
   for key, value in pairs(fields or {}) do record[key] = value end
@@ -96,8 +99,9 @@ function M.keep(store, record)
     store.db:run([[INSERT INTO deployments (id, name, target, phase, want, created, updated)
       VALUES (?, ?, 'hypervisor', 'active', 'running', 0, 0)]], id, record.name)
   end
-  store.db:run([[INSERT INTO journal (deployment, revision, seq, step, scope, state, intent, started)
-    VALUES (?, ?, 1, 'firewall', 'revision', 'done', ?, 0)]], id, revision, json.encode { record = record })
+  store.db:run([[INSERT INTO journal (deployment, revision, seq, step, scope, state, intent,
+    started) VALUES (?, ?, 1, 'firewall', 'revision', 'done', ?, 0)]], id, revision,
+      json.encode { record = record })
   store.db:run([[INSERT INTO resources (deployment, revision, step, kind, identity)
     VALUES (?, ?, 'firewall', 'firewall-vm', ?)]], id, revision,
     json.encode { store = store.uuid, id = record.id })

@@ -90,7 +90,8 @@ describe("the firewall of VMs", function()
   end)
 
   it("leads a listed port to the host's loopback, and no other there", function()
-    put(state, here.record(1, { host_ports = { { protocol = "tcp", port = 8545, loopback = true } } }))
+    put(state, here.record(1, { host_ports = { { protocol = "tcp", port = 8545,
+      loopback = true } } }))
     assert.equal(one.guest, here.ask("g1", one.host, 8545))
     assert.equal("timeout", here.ask("g1", one.host, 8600))
     put(state, here.record(2))
@@ -98,7 +99,8 @@ describe("the firewall of VMs", function()
   end)
 
   it("opens no loopback port to packets that go to 127.0.0.1 themselves", function()
-    put(state, here.record(1, { host_ports = { { protocol = "tcp", port = 8545, loopback = true } } }))
+    put(state, here.record(1, { host_ports = { { protocol = "tcp", port = 8545,
+      loopback = true } } }))
     -- The guest routes 127.0.0.0/8 out of its interface, which route_localnet makes possible.
     here.run("g1", "sh", "-c", "echo 1 > /proc/sys/net/ipv4/conf/all/route_localnet; "
       .. "ip addr del 127.0.0.1/8 dev lo; ip route add 127.0.0.0/8 via " .. one.host)
@@ -109,12 +111,15 @@ describe("the firewall of VMs", function()
   end)
 
   it("lets a guest reach a listed port at the host's other addresses", function()
-    put(state, here.record(1, { host_ports = { { protocol = "tcp", port = 9100, loopback = false } } }))
+    put(state, here.record(1, { host_ports = { { protocol = "tcp", port = 9100,
+      loopback = false } } }))
     assert.equal(one.guest, here.ask("g1", UPLINK, 9100))
   end)
 
-  it("publishes_to_this_host_alone_by_default: a port at 127.0.0.1 is reached from here only", function()
-    put(state, here.record(1, { published = { { protocol = "tcp", address = "127.0.0.1", port = 7200,
+  it("publishes_to_this_host_alone_by_default: a port at 127.0.0.1 is reached from here only",
+    function()
+    put(state, here.record(1, { published = { { protocol = "tcp", address = "127.0.0.1",
+      port = 7200,
       guest_port = 7000 } } }))
     assert.equal(one.host, here.ask(nil, "127.0.0.1", 7200))
     assert.equal("timeout", here.ask("net", UPLINK, 7200):gsub("ECONNREFUSED", "timeout"))
@@ -151,9 +156,11 @@ describe("the firewall of VMs", function()
   end)
 
   it("leaves_VM_10_alone_when_VM_1_is_removed", function()
-    put(state, here.record(10, { published = { { protocol = "tcp", address = "127.0.0.1", port = 7400,
+    put(state, here.record(10, { published = { { protocol = "tcp", address = "127.0.0.1",
+      port = 7400,
       guest_port = 7000 } } }))
-    put(state, here.record(1, { published = { { protocol = "tcp", address = "127.0.0.1", port = 7401,
+    put(state, here.record(1, { published = { { protocol = "tcp", address = "127.0.0.1",
+      port = 7401,
       guest_port = 7000 } } }))
     firewall.remove(state, "d1-1")
     assert.equal("172.30.0.41", here.ask(nil, "127.0.0.1", 7400))
@@ -281,7 +288,8 @@ COMMIT
     docker "iptables-nft-restore"
     local _, why = try(check, { egress = true, published = {}, host_ports = {} })
     assert.truthy(errors.is(why, "firewall", "refused"))
-    assert.truthy(why.message:find("Docker: the chain `ip filter FORWARD` drops", 1, true), why.message)
+    assert.truthy(why.message:find("Docker: the chain `ip filter FORWARD` drops", 1, true),
+      why.message)
     assert.truthy(why.hint:find("DOCKER-USER", 1, true))
     -- Which is what packets say, too.
     put(state, here.record(1))
@@ -330,7 +338,8 @@ COMMIT
       .. "add rule inet firewalld filter_FORWARD drop" }
     assert.equal("firewalld", firewall.blockers()[1].program)
     flush()
-    process.run { "nft", "add table inet mine; add chain inet mine in { type filter hook input priority 0; "
+    process.run { "nft",
+      "add table inet mine; add chain inet mine in { type filter hook input priority 0; "
       .. "policy drop; }; add rule inet mine in tcp dport 8545 iifname lo accept" }
     local found = firewall.blockers { egress = false,
       host_ports = { { protocol = "tcp", port = 8545, loopback = true } } }
@@ -341,7 +350,8 @@ COMMIT
   end)
 
   it("follows packets as the kernel does", function()
-    local fields = { host_ports = { { protocol = "tcp", port = 8545, loopback = true } }, published = {
+    local fields = { host_ports = { { protocol = "tcp", port = 8545, loopback = true } },
+      published = {
       { protocol = "tcp", address = UPLINK, port = 7300, guest_port = 7000 },
       { protocol = "tcp", address = "127.0.0.1", port = 7301, guest_port = 7000 } } }
     put(state, here.record(1, fields))
@@ -363,7 +373,8 @@ COMMIT
     end
     flush()
     firewall.ensure(state)
-    process.run { "nft", "add table ip bad; add chain ip bad f { type filter hook forward priority -5; }; "
+    process.run { "nft",
+      "add table ip bad; add chain ip bad f { type filter hook forward priority -5; }; "
       .. "add rule ip bad f ip daddr 172.30.0.0/16 drop" }
     local probed = firewall.probe(state, "d1")
     assert.equal("accept", probed[1].verdict)
@@ -392,7 +403,8 @@ COMMIT
     assert.equal(nft_child.pid, mended.pid)
     nft_child:wait()
     assert.equal(UPLINK, here.ask("g1", OUTSIDE, 80))
-    process.run { "nft", "add table ip bad; add chain ip bad f { type filter hook forward priority 0; "
+    process.run { "nft",
+      "add table ip bad; add chain ip bad f { type filter hook forward priority 0; "
       .. "policy drop; }" }
     local blocked = event "blocked"
     assert.equal("ip bad f", blocked.chain)
@@ -410,17 +422,20 @@ COMMIT
     put(state, here.record(1, { published = {
       { protocol = "tcp", address = "127.0.0.1", port = 7301, guest_port = 7000 } } }))
     local function doctor(...)
-      return process.run({ os.getenv "MOONPORT", "doctor", "--state", state.dir, "-o", "json", check = false,
+      return process.run({ os.getenv "MOONPORT", "doctor", "--state", state.dir, "-o", "json",
+        check = false,
         ... })
     end
-    local function row(result, check)
+    local function row(result, name)
       for _, each in ipairs(json.decode(result.stdout)) do
-        if each.check == check then return each end
+        if each.check == name then return each end
       end
     end
-    assert.equal("nothing stands in the way of virtual machines' packets", row(doctor(), "firewall").found)
+    assert.equal("nothing stands in the way of virtual machines' packets",
+      row(doctor(), "firewall").found)
     assert.equal(0, doctor("vm1").code)
-    process.run { "nft", "add table ip bad; add chain ip bad f { type filter hook forward priority 0; "
+    process.run { "nft",
+      "add table ip bad; add chain ip bad f { type filter hook forward priority 0; "
       .. "policy drop; }" }
     local said = doctor "vm1"
     assert.equal(1, said.code)

@@ -209,7 +209,8 @@ describe("the effect gate covers", function()
       },
       ["moonport.nftables"] = {
         apply = function()
-          made.nftables:apply { { kind = "table", action = "add", family = 1, name = "moonport-gate" } }
+          made.nftables:apply { { kind = "table", action = "add", family = 1,
+            name = "moonport-gate" } }
         end,
       },
       ["moonport.process"] = {

@@ -65,7 +65,7 @@ describe("the effect gate", function()
     end)
   end)
 
-  it("lets a program that only prints a firewall's rules be run, and with nothing to say", function()
+  it("lets a program that only prints a firewall's rules be run, with no arguments", function()
     local process = require "moonport.process"
     local program = "/usr/sbin/iptables-legacy-save"
     if process.which(program) then

@@ -65,7 +65,8 @@ local SPOKEN = {
     "ip saddr 10.0.0.0/8 ip daddr { 192.168.0.1, 192.168.0.2 } return" },
   { { ip6 = { saddr = "fe80::/10" }, verdict = "jump x" }, "ip6 saddr fe80::/10 jump x" },
   { { tcp = { dport = "8000-8010" }, verdict = "goto x" }, "tcp dport 8000-8010 goto x" },
-  { { udp = { dport = { 53, "100-200" } }, verdict = "accept" }, "udp dport { 53, 100-200 } accept" },
+  { { udp = { dport = { 53, "100-200" } }, verdict = "accept" },
+    "udp dport { 53, 100-200 } accept" },
   { { tcp = { flags = { mask = { "syn", "ack" }, value = "syn" } }, verdict = "continue" },
     "tcp flags syn / syn,ack continue" },
   { { mark = { mask = 0xff, value = 0x10 }, set = { ["ct.mark"] = "mark" } },
@@ -119,7 +120,8 @@ local function add_nat(rules)
     { map = { table = "moon", name = "published", type = { "ipv4_addr", "inet_service" },
       data = { "ipv4_addr", "inet_service" },
       elements = { { key = { "1.2.3.4", 80 }, data = { "10.0.0.2", 8080 } } } } },
-    { chain = { table = "moon", name = "pre", type = "nat", hook = "prerouting", priority = "dstnat" } },
+    { chain = { table = "moon", name = "pre", type = "nat", hook = "prerouting",
+      priority = "dstnat" } },
     { chain = { table = "moon", name = "post", type = "nat", hook = "postrouting",
       priority = "srcnat" } },
   }
@@ -210,7 +212,8 @@ describe("nft", function()
     local make = {
       iifname = function() return math.random(2) == 1 and one(NAMES) or varied(PLAIN) end,
       oifname = function() return varied(PLAIN) end,
-      mark = function() return one { 1, { ne = 7 }, { mask = 0xf0, value = 0x20 }, { lt = 9 }, { 1, 2 } } end,
+      mark = function() return one { 1, { ne = 7 }, { mask = 0xf0, value = 0x20 }, { lt = 9 },
+        { 1, 2 } } end,
       ct = function()
         return one { "new", { "established", "related" }, { status = "dnat" }, { mark = 5 },
           { direction = "reply", state = { ne = "invalid" } } }
@@ -218,9 +221,12 @@ describe("nft", function()
       skuid = function() return one { 0, 1000, { ge = 1000 } } end,
       pkttype = function() return one { "host", "broadcast", { "broadcast", "multicast" } } end,
       counter = function() return one { true, "seen" } end,
-      log = function() return one { true, "said ", { group = 3 }, { level = "err", prefix = "x" } } end,
-      limit = function() return one { "3/minute", { rate = 5, per = "hour", burst = 9, over = true } } end,
-      set = function() return one { { mark = 9 }, { ["ct.mark"] = "mark" }, { mark = 1, nftrace = 1 } } end,
+      log = function() return one { true, "said ", { group = 3 },
+        { level = "err", prefix = "x" } } end,
+      limit = function() return one { "3/minute",
+        { rate = 5, per = "hour", burst = 9, over = true } } end,
+      set = function() return one { { mark = 9 }, { ["ct.mark"] = "mark" },
+        { mark = 1, nftrace = 1 } } end,
       verdict = function() return one { "accept", "drop", "return", "jump x", "goto x" } end,
       lookup = function()
         return one { { key = { "iifname", "mark" }, set = { { "lo", 5 }, { "a", 6 } } },
@@ -228,7 +234,8 @@ describe("nft", function()
       end,
     }
     local headers = {
-      function(rule) rule.ip = { saddr = varied(ADDRESSES, NETS), daddr = varied(ADDRESSES, NETS) } end,
+      function(rule) rule.ip = { saddr = varied(ADDRESSES, NETS),
+        daddr = varied(ADDRESSES, NETS) } end,
       function(rule) rule.ip6 = { saddr = varied(SIXES), hoplimit = 5 } end,
       function(rule) rule.tcp = { dport = varied(PORTS, SPANS) } end,
       function(rule) rule.udp = { sport = varied(PORTS, SPANS), dport = 53 } end,
@@ -262,8 +269,10 @@ describe("nft", function()
       { set = { table = "moon", name = "guests", type = { "ifname", "ipv4_addr" }, counter = true,
         comment = "who is there", elements = { { "tap0", "10.0.0.2" } } } },
       { set = { table = "moon", name = "nets", type = "ipv4_addr", flags = "interval",
-        elements = { "10.0.0.0/9", "10.128.0.0/9", "192.168.0.1-192.168.0.7", "255.255.255.255" } } },
-      { set = { table = "moon", name = "both", type = { "ipv4_addr", "inet_service" }, flags = "interval",
+        elements = { "10.0.0.0/9", "10.128.0.0/9", "192.168.0.1-192.168.0.7",
+          "255.255.255.255" } } },
+      { set = { table = "moon", name = "both", type = { "ipv4_addr", "inet_service" },
+        flags = "interval",
         elements = { { "10.0.0.0/8", "80-90" }, { "1.2.3.4", 443 } } } },
       { set = { table = "moon", name = "soon", type = "ipv4_addr", timeout = 3600,
         elements = { { key = "1.2.3.4", timeout = 60, comment = "gone in a minute" } } } },
@@ -276,13 +285,15 @@ describe("nft", function()
     assert.equal("who is there", by_name.guests.comment)
     assert.same({ { key = "10.0.0.0/9" }, { key = "10.128.0.0/9" },
       { key = "192.168.0.1-192.168.0.7" }, { key = "255.255.255.255" } }, by_name.nets.elements)
-    assert.same({ { key = { "1.2.3.4", 443 } }, { key = { "10.0.0.0/8", "80-90" } } }, by_name.both.elements)
+    assert.same({ { key = { "1.2.3.4", 443 } }, { key = { "10.0.0.0/8", "80-90" } } },
+      by_name.both.elements)
     local soon = by_name.soon.elements[1]
     assert.equal("gone in a minute", soon.comment)
     assert.equal(60, soon.timeout)
     assert.truthy(soon.expires > 0 and soon.expires <= 60)
     assert.equal(3600, by_name.soon.timeout)
-    nft.apply { { op = "delete", elements = { table = "moon", set = "nets", elements = { "10.0.0.0/9" } } } }
+    nft.apply { { op = "delete", elements = { table = "moon", set = "nets",
+      elements = { "10.0.0.0/9" } } } }
     assert.truthy(nft_says("list", "set", "inet", "moon", "nets"):find "elements = { 10.128.0.0/9")
   end)
 
@@ -323,7 +334,8 @@ describe("nft", function()
     { { verdict = "acept" }, "expected \"accept\"" },
     { { verdict = "jump" }, "expected \"accept\"" },
     { { limit = "fast" }, "expected such as \"10/second\"" },
-    { { ip = { saddr = "1.2.3.4" }, ip6 = { daddr = "::1" } }, "cannot be of `ipv4` and of `ipv6`" },
+    { { ip = { saddr = "1.2.3.4" }, ip6 = { daddr = "::1" } },
+      "cannot be of `ipv4` and of `ipv6`" },
     { { reject = "softly" }, "no answer `softly`" },
     { { lookup = { key = { "iifname", "ip.sadr" }, set = "@x" } }, "no field of `ip` `sadr`" },
     { { mark = { mask = 1, value = 2 } }, "can never be" },
@@ -338,7 +350,8 @@ describe("nft", function()
       assert.truthy(errors.is(why, "nft", "invalid"), each[2])
       assert.truthy(why.message:find(each[2], 1, true), why.message)
       assert.truthy(why.message:find("rule 1 of the chain `c`", 1, true), why.message)
-      if each[3] then assert.truthy(why.hint and why.hint:find(each[3], 1, true), tostring(why.hint)) end
+      if each[3] then assert.truthy(why.hint and why.hint:find(each[3], 1, true),
+        tostring(why.hint)) end
     end
     assert.same({}, chain_of("c").rules)
   end)
@@ -350,8 +363,10 @@ describe("nft", function()
     assert.equal(2, #made)
     nft.apply {
       { op = "insert", rule = { table = "moon", chain = "c", iifname = "first" } },
-      { op = "replace", rule = { table = "moon", chain = "c", handle = made[1].handle, iifname = "c" } },
-      { op = "add", rule = { table = "moon", chain = "c", position = made[1].handle, iifname = "d" } },
+      { op = "replace", rule = { table = "moon", chain = "c", handle = made[1].handle,
+        iifname = "c" } },
+      { op = "add", rule = { table = "moon", chain = "c", position = made[1].handle,
+        iifname = "d" } },
       { op = "delete", rule = { table = "moon", chain = "c", handle = made[2].handle } },
     }
     assert.same({ 'iifname "first"', 'iifname "c"', 'iifname "d"' }, rules_by_nft "c")
@@ -411,7 +426,8 @@ describe("nft", function()
     handle:apply { { table = { name = "there" } } }
     assert.equal("there", handle:list()[1].name)
     assert.same({}, nft.list())
-    assert.truthy(process.run({ "ip", "netns", "exec", name, "nft", "list", "tables" }).stdout:find "there")
+    assert.truthy(process.run({ "ip", "netns", "exec", name, "nft", "list",
+      "tables" }).stdout:find "there")
     process.run { "ip", "netns", "delete", name }
   end)
 
@@ -430,16 +446,21 @@ describe("nft", function()
     nft.apply {
       { table = { family = "netdev", name = "n" } },
       { chain = { family = "netdev", table = "n", name = "c", hook = "ingress", device = "lo" } },
-      { rule = { family = "netdev", table = "n", chain = "c", ip = { saddr = "1.2.3.4" }, verdict = "drop" } },
+      { rule = { family = "netdev", table = "n", chain = "c", ip = { saddr = "1.2.3.4" },
+        verdict = "drop" } },
       { table = { family = "bridge", name = "b" } },
       { chain = { family = "bridge", table = "b", name = "c", hook = "forward", policy = "drop" } },
-      { rule = { family = "bridge", table = "b", chain = "c", ip = { saddr = "1.2.3.4" }, verdict = "accept" } },
+      { rule = { family = "bridge", table = "b", chain = "c", ip = { saddr = "1.2.3.4" },
+        verdict = "accept" } },
       { table = { family = "ip6", name = "s" } },
-      { chain = { family = "ip6", table = "s", name = "c", hook = "input", priority = "filter - 5" } },
-      { rule = { family = "ip6", table = "s", chain = "c", tcp = { dport = 5 }, verdict = "accept" } },
+      { chain = { family = "ip6", table = "s", name = "c", hook = "input",
+        priority = "filter - 5" } },
+      { rule = { family = "ip6", table = "s", chain = "c", tcp = { dport = 5 },
+        verdict = "accept" } },
     }
     local text = nft_says("list", "ruleset")
-    for _, words in ipairs { "type filter hook ingress device \"lo\" priority filter; policy accept;",
+    for _,
+      words in ipairs { "type filter hook ingress device \"lo\" priority filter; policy accept;",
       "priority filter; policy drop;", "ip saddr 1.2.3.4 accept", "priority filter - 5",
       "tcp dport 5 accept" } do
       assert.truthy(text:find(words, 1, true), words)

@@ -53,7 +53,8 @@ local function service_rows(args)
   local opened <close> = require("moonport.cli.env").open(args, { read_only = true })
   local deployment = opened.state:need_deployment(args.name)
   if deployment.target ~= "hypervisor" then
-    return { { check = "packets", result = "ok", found = "no rules of moonport's stand in their way" } }
+    return { { check = "packets", result = "ok",
+      found = "no rules of moonport's stand in their way" } }
   end
   return require("moonport.hypervisor.firewall.doctor").rows(opened.state, deployment.id)
 end

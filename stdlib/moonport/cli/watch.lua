@@ -29,7 +29,8 @@ local SAY = {
     return ("mended: the firewall %s%s"):format(WHAT[event.what] or event.what, who(event))
   end,
   blocked = function(event)
-    return ("%s of %s drops %s"):format("the chain `" .. event.chain .. "`", event.program, event.what)
+    return ("%s of %s drops %s"):format("the chain `" .. event.chain .. "`", event.program,
+      event.what)
   end,
   unblocked = function(event)
     return ("the chain `%s` of %s is in the way no more"):format(event.chain, event.program)

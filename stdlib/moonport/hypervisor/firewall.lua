@@ -27,7 +27,8 @@ local TRIES = 20
 -- The interfaces by which the default routes lead out.
 local function uplinks()
   local names, seen = {}, {}
-  for _, route in ipairs(require("moonport.netlink").routes { family = "inet", type = "unicast" }) do
+  for _, route in ipairs(require("moonport.netlink").routes { family = "inet",
+    type = "unicast" }) do
     if route.dst == "default" and route.link and not seen[route.link] then
       seen[route.link] = true
       names[#names + 1] = route.link
@@ -95,7 +96,7 @@ local function reconcile(state)
       ops = { { op = "delete", table = { name = name } } }
       require("moonport.hypervisor.firewall.foreign").withdraw(state.uuid)
     else
-      ops = changes.mend(wanted, listed[1], changes.differences(wanted, listed[1]))
+      ops = changes.mend(wanted, changes.differences(wanted, listed[1]))
     end
     if #ops == 0 then
       return false
@@ -210,7 +211,8 @@ function M.remove(state, id)
   records.forget(state, id)
   if not record then
     M.remove_by_id(state.uuid, id)
-  elseif shares or not state.db:row "SELECT 1 AS one FROM resources WHERE kind = 'firewall-vm' LIMIT 1" then
+  elseif shares
+    or not state.db:row "SELECT 1 AS one FROM resources WHERE kind = 'firewall-vm' LIMIT 1" then
     -- The last one takes the table with it.
     reconcile(state)
   else
@@ -256,11 +258,13 @@ end
 
 -- -- Others' firewalls, packets' ways, and watching -----------------------------------------------
 
---- Chains of other programs that would drop a VM's packets; see `moonport.hypervisor.firewall.foreign`.
+--- Chains of other programs that would drop a VM's packets; see
+-- `moonport.hypervisor.firewall.foreign`.
 -- @tparam ?table wanted {egress, published, host_ports, tap, guest, host, uplink}
 -- @treturn table list of {program, chain, policy, what, certain, hint}
 function M.blockers(wanted)
-  return require("moonport.hypervisor.firewall.foreign").blockers(wanted or { egress = true }, uplinks())
+  return require("moonport.hypervisor.firewall.foreign").blockers(wanted or { egress = true },
+    uplinks())
 end
 
 --- Refuses where another program's firewall would drop a VM's packets.
@@ -311,7 +315,7 @@ function M.watch(state, observer)
   return require("moonport.hypervisor.firewall.watch").run(state, observer)
 end
 
--- -- By kind ----------------------------------------------------------------------------------------
+-- -- By kind --------------------------------------------------------------------------------------
 
 -- Elements that bear the id of no VM in the state.
 local function orphans(state)

@@ -40,7 +40,8 @@ local DESCRIBE = {
 
 local function describe(kind, def, number)
   local how = DESCRIBE[kind]
-  return how and how(def, number) or ("the %s `%s` in %s"):format(kind, tostring(def.name), place(def))
+  return how and how(def, number) or ("the %s `%s` in %s"):format(kind, tostring(def.name),
+    place(def))
 end
 
 function batch:send(message, action)
@@ -85,11 +86,13 @@ function batch:set(def, op, is_map)
   local kind = is_map and "map" or "set"
   if op == "flush" then
     return self:send({ kind = "elements", family = objects.family(def.family),
-      table = objects.name(def.table, kind .. ".table"), name = objects.name(def.name, kind .. ".name") },
+      table = objects.name(def.table, kind .. ".table"),
+        name = objects.name(def.name, kind .. ".name") },
       "delete")
   elseif op == "delete" then
     return self:send({ kind = "set", family = objects.family(def.family),
-      table = objects.name(def.table, kind .. ".table"), name = objects.name(def.name, kind .. ".name") },
+      table = objects.name(def.table, kind .. ".table"),
+        name = objects.name(def.name, kind .. ".name") },
       "delete")
   elseif op ~= "add" and op ~= "create" then
     refuse(op, kind)
@@ -132,7 +135,8 @@ function batch:elements(def, op)
   local shape = self:shape_of(def)
   local function send(action)
     local encoded = sets.encode(shape, list, name)
-    self:send({ kind = "elements", family = family, table = where, name = name, elements = encoded },
+    self:send({ kind = "elements", family = family, table = where, name = name,
+      elements = encoded },
       action)
   end
   if op == "destroy" then
@@ -146,7 +150,8 @@ function batch:elements(def, op)
 end
 
 function batch:anonymous(set, family, table_name)
-  local message = { kind = "set", family = family, table = table_name, name = set.name, id = set.id }
+  local message = { kind = "set", family = family, table = table_name, name = set.name,
+    id = set.id }
   for key, value in pairs(set.attributes) do
     message[key] = value
   end
@@ -216,7 +221,8 @@ function batch:contents(index, def, op)
   self:each(index, def, def.chains, "chain", op)
   for _, kind in ipairs { "set", "map" } do
     for _, set in ipairs(def[kind .. "s"] or {}) do
-      local list = { family = def.family, table = def.name, [kind] = set.name, elements = set.elements }
+      local list = { family = def.family, table = def.name, [kind] = set.name,
+        elements = set.elements }
       if set.elements and #set.elements > 0 then
         self:one(index, "elements", list, op)
       end
@@ -295,7 +301,8 @@ local function read_op(op, index)
   if not OPS[verb] then
     problem.unknown("operation", tostring(verb), OPS)
   elseif not kind then
-    problem.raise(("operation %d is on nothing"):format(index), 'such as { op = "add", rule = { ... } }')
+    problem.raise(("operation %d is on nothing"):format(index),
+      'such as { op = "add", rule = { ... } }')
   end
   return kind, op[kind], verb
 end
@@ -335,9 +342,11 @@ function M.compile(ops, known_shape)
         self:contents(index, def, verb)
       elseif kind == "chain" and PLAIN[verb] and def.rules then
         for number, rule in ipairs(def.rules) do
-          self:one(index, "rule", within({ family = def.family, name = def.table }, rule, def.name), verb, number)
+          self:one(index, "rule", within({ family = def.family, name = def.table }, rule, def.name),
+            verb, number)
         end
-      elseif (kind == "set" or kind == "map") and PLAIN[verb] and def.elements and #def.elements > 0 then
+      elseif (kind == "set" or kind == "map") and PLAIN[verb] and def.elements
+        and #def.elements > 0 then
         self:one(index, "elements", { family = def.family, table = def.table, [kind] = def.name,
           elements = def.elements }, verb)
       end
@@ -366,7 +375,8 @@ local HINTS = {
   ENOSPC = "the set is full",
 }
 local MISSING = {
-  rule = "a chain, set, map or counter that it names is missing, or this kernel lacks a module for it",
+  rule = "a chain, set, map or counter that it names is missing, or this kernel lacks a module for "
+    .. "it",
   elements = "the set or map, an element to delete, or a chain that an element names is missing",
 }
 

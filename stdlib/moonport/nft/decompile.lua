@@ -37,12 +37,14 @@ end
 
 function reader:condition(field, value, needs)
   compile.learn(self.known, field.name, value)
-  return self:add { order = field.order, name = field.name, value = value, needs = needs or field.needs }
+  return self:add { order = field.order, name = field.name, value = value,
+    needs = needs or field.needs }
 end
 
 function reader:statement(name, value, needs)
   local order = statements.BY_NAME[name].order
-  return self:add { order = order, name = name, value = value, needs = needs or {}, statement = true }
+  return self:add { order = order, name = name, value = value, needs = needs or {},
+    statement = true }
 end
 
 -- -- Loads --------------------------------------------------------------------------------------
@@ -168,7 +170,8 @@ local function compared(load, op, data)
   if ORDERED[op] then
     return { [ORDERED[op]] = t.decode(data) }
   elseif t.bits then
-    return { mask = types.decode(t, ("\xff"):rep(t.size)), [op == NE and "ne" or "value"] = t.decode(data) }
+    return { mask = types.decode(t, ("\xff"):rep(t.size)),
+      [op == NE and "ne" or "value"] = t.decode(data) }
   end
   return either(op, t.decode(data))
 end
@@ -225,7 +228,8 @@ end
 function reader:bitwise(expression)
   local load = self:single(expression.sreg)
   local plain = (expression.op or 0) == 0 and expression.xor and is_zero(expression.xor)
-  if not load or not plain or not load.field or load.short or #expression.mask ~= load.field.type.size then
+  if not load or not plain or not load.field or load.short
+    or #expression.mask ~= load.field.type.size then
     return self:other "bitwise"
   end
   load.mask = expression.mask

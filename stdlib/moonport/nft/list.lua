@@ -89,7 +89,8 @@ local function add_elements(messages, found)
     if message.kind == "elements" then
       local key = key_of(message) .. " " .. message.name
       by_set[key] = by_set[key] or {}
-      table.move(message.elements or {}, 1, #(message.elements or {}), #by_set[key] + 1, by_set[key])
+      table.move(message.elements or {}, 1, #(message.elements or {}), #by_set[key] + 1,
+        by_set[key])
     end
   end
   for _, entry in ipairs(found.sets) do
@@ -185,7 +186,8 @@ end
 function M.shape(socket, def)
   local family, family_name = objects.family(def.family)
   local name = def.set or def.map
-  local messages = socket:list { { kind = "set", action = "list", family = family, table = def.table } }
+  local messages = socket:list { { kind = "set", action = "list", family = family,
+    table = def.table } }
   for _, message in ipairs(messages) do
     if message.kind == "set" and message.name == name and message.table == def.table then
       local shape = sets.read(message)

@@ -1,9 +1,9 @@
 --- One condition of a rule, `field = value`, to the kernel's expressions.
 --
 -- A value is what the field shall be; "10.0.0.0/8", "80-90"; a list of such (an anonymous set);
--- "@name" (a set); `{ ne = ... }` (anything else), `{ lt = ... }` `le` `gt` `ge`; and `{ mask = ...,
--- value = ... }` (only these bits are looked at). Fields whose values are sets of bits (`ct.state`,
--- `tcp.flags`) are matched when any of the bits is there.
+-- "@name" (a set); `{ ne = ... }` (anything else), `{ lt = ... }` `le` `gt` `ge`; and
+-- `{ mask = ..., value = ... }` (only these bits are looked at). Fields whose values are
+-- sets of bits (`ct.state`, `tcp.flags`) are matched when any of the bits is there.
 --
 -- @module moonport.nft.match
 local address = require "moonport.nft.address"
@@ -16,7 +16,8 @@ local M = {}
 
 local EQ, NE, LT, LE, GT, GE = 0, 1, 2, 3, 4, 5
 local ORDERED = { lt = LT, le = LE, gt = GT, ge = GE }
-local OPERATORS = { ne = true, lt = true, le = true, gt = true, ge = true, mask = true, value = true }
+local OPERATORS = { ne = true, lt = true, le = true, gt = true, ge = true, mask = true,
+  value = true }
 local INVERTED = 1
 
 local function emit(out, expression)
@@ -153,7 +154,8 @@ local function operators(out, field, value, context)
   end
   local operator, operand = next(value)
   if operator == nil or operator == "value" or next(value, operator) ~= nil then
-    problem.expected(field.name, value, "one of `ne`, `lt`, `le`, `gt`, `ge`, or `mask` and `value`")
+    problem.expected(field.name, value,
+      "one of `ne`, `lt`, `le`, `gt`, `ge`, or `mask` and `value`")
   elseif operator ~= "ne" then
     ordered(out, field, ORDERED[operator], operand)
   elseif type(operand) == "table" then

@@ -160,7 +160,8 @@ function M.chain(def)
   if def.hook ~= nil then
     set_base(message, def, family)
   elseif def.type or def.priority or def.policy or def.device then
-    problem.raise(("the chain `%s` has a type, priority, policy or device, but no `hook`"):format(def.name))
+    problem.raise(("the chain `%s` has a type, priority, policy or device, but no `hook`")
+      :format(def.name))
   end
   return message
 end
@@ -247,7 +248,7 @@ end
 function M.set(def, is_map)
   problem.only(def, known_of(is_map), is_map and "map" or "set")
   if is_map and def.data == nil then
-    problem.raise(("the map `%s` has no `data`: a type, a list of types, \"verdict\" or \"counter\"")
+    problem.raise(('the map `%s` has no `data`: a type, a list of them, "verdict" or "counter"')
       :format(tostring(def.name)))
   end
   local shape = sets.shape(def)

@@ -27,8 +27,8 @@ end
 
 --- Compiles `reject`.
 -- @tparam table out
--- @param value true, "tcp reset", or the word of an answer, "icmp " or "icmpv6 " before it where the
--- family has both
+-- @param value true, "tcp reset", or the word of an answer, "icmp " or "icmpv6 " before it where
+-- the family has both
 -- @tparam table context
 function M.compile(out, value, context)
   if value == "tcp reset" then
@@ -62,7 +62,8 @@ function M.decode(expression, family, known)
     return "tcp reset", { l4proto = "tcp" }
   end
   local usual = kind_of(family)
-  local kind = expression.type == ICMPX and "icmpx" or known.nfproto == "ipv6" and "icmpv6" or "icmp"
+  local kind = expression.type == ICMPX and "icmpx" or known.nfproto == "ipv6" and "icmpv6"
+    or "icmp"
   local implied = kind ~= usual and { nfproto = kind == "icmp" and "ipv4" or "ipv6" } or nil
   for word, code in pairs(CODES[kind]) do
     if code == expression.code then

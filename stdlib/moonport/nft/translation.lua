@@ -69,7 +69,8 @@ end
 
 local function load_port(out, expression, port, slot, where)
   if port ~= nil then
-    local span = types.span(types.get "inet_service", math.tointeger(port) or port, where .. ".port")
+    local wanted = math.tointeger(port) or port
+    local span = types.span(types.get "inet_service", wanted, where .. ".port")
     expression.port, expression.port_end = load_span(out, span, slot)
     expression.flags = expression.flags | HAS_PORT
   end
@@ -197,7 +198,8 @@ function M.decode(expression, held)
     return kind, nil
   end
   local to = expression.address_end and held(expression.address_end) or from
-  local value = { to = span_of(t, from:sub(1, t.size), to:sub(1, t.size)), port = port_of(expression, held) }
+  local value = { to = span_of(t, from:sub(1, t.size), to:sub(1, t.size)),
+    port = port_of(expression, held) }
   return kind, add_flags(value, expression.flags)
 end
 

@@ -33,7 +33,8 @@ local function integers(name, code, size, expected, options)
     encode = function(value)
       local number = numbers[value] or math.tointeger(value)
       if type(value) == "string" and not numbers[value] then
-        number = value:match "^0x%x+$" and tonumber(value) or value:match "^%d+$" and tonumber(value)
+        number = value:match "^0x%x+$" and tonumber(value) or value:match "^%d+$"
+          and tonumber(value)
       end
       if number and number >= 0 and number <= limit then
         return string.pack(format, number)

@@ -118,7 +118,8 @@ end
 
 local function chain_text(chain)
   local parts = { plain { chain.type or (chain.hook and "filter"), chain.hook,
-    chain.hook and nft.priority("inet", chain.priority or "filter"), chain.hook and chain.policy or "accept" } }
+    chain.hook and nft.priority("inet", chain.priority or "filter"), chain.hook and chain.policy
+      or "accept" } }
   for _, rule in ipairs(chain.rules or {}) do
     parts[#parts + 1] = rule_text(rule)
   end
@@ -170,14 +171,16 @@ local function compare_elements(set, wanted, there, missing, surplus)
     local same = found and layout.key_text(found.data or "") == layout.key_text(element.data or "")
       and found.comment == element.comment
     if not same then
-      missing[#missing + 1] = { set = set, key = element.key, data = element.data, comment = element.comment }
+      missing[#missing + 1] = { set = set, key = element.key, data = element.data,
+        comment = element.comment }
     end
     if found and same then
       present[text] = nil
     end
   end
   for _, element in pairs(present) do
-    surplus[#surplus + 1] = { set = set, key = element.key, data = element.data, comment = element.comment }
+    surplus[#surplus + 1] = { set = set, key = element.key, data = element.data,
+      comment = element.comment }
   end
 end
 
@@ -209,7 +212,8 @@ function M.differences(wanted, there)
     for _, kind in ipairs { "sets", "maps" } do
       local present = by_name(there[kind])
       for _, set in ipairs(wanted[kind]) do
-        compare_elements(set.name, set.elements, present[set.name].elements, found.missing, found.surplus)
+        compare_elements(set.name, set.elements, present[set.name].elements, found.missing,
+          found.surplus)
       end
     end
   end
@@ -218,10 +222,9 @@ end
 
 --- The operations that put the table right.
 -- @tparam table wanted
--- @tparam ?table there
 -- @tparam table differences
 -- @treturn table empty where nothing is wrong
-function M.mend(wanted, there, differences)
+function M.mend(wanted, differences)
   if #differences.structure > 0 then
     -- The old one goes and the whole comes, in one transaction.
     return {

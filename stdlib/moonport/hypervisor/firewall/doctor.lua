@@ -52,7 +52,8 @@ function M.rows(state, deployment)
     rows[i] = {
       check = "packets",
       result = passes and "ok" or each.certain and "failed" or "warning",
-      found = each.what .. (passes and ": pass" or (": dropped by the chain `%s`"):format(each.chain)),
+      found = each.what .. (passes and ": pass"
+        or (": dropped by the chain `%s`"):format(each.chain)),
     }
   end
   for _, difference in ipairs(firewall.verify(state)) do

@@ -100,8 +100,8 @@ end
 local HINTS = {
   firewalld = "firewall-cmd --permanent --zone=trusted --add-interface=%s",
   ufw = "ufw route allow in on %s, and ufw allow in on %s for what it may reach here",
-  Docker = "`hypervisor.network.foreign = \"insert\"` lets moonport accept its packets in the chain "
-    .. "DOCKER-USER",
+  Docker = "`hypervisor.network.foreign = \"insert\"` lets moonport accept its packets in the "
+    .. "chain DOCKER-USER",
 }
 
 -- -- Packets that shall pass ----------------------------------------------------------------------
@@ -118,13 +118,15 @@ local function packets(wanted, uplinks)
   if wanted.egress ~= false then
     add("what the guest sends out", { "forward" }, { iifname = tap, oifname = uplink, saddr = guest,
       daddr = BEYOND, l4proto = "tcp", dport = 443, to_us = false })
-    add("the answers to the guest", { "forward" }, { iifname = uplink, oifname = tap, saddr = BEYOND,
+    add("the answers to the guest", { "forward" },
+      { iifname = uplink, oifname = tap, saddr = BEYOND,
       daddr = guest, l4proto = "tcp", sport = 443, dport = EPHEMERAL, state = "established",
       to_us = false })
   end
   for _, entry in ipairs(wanted.published or {}) do
     local port = entry.guest_port or entry.port
-    local to = { oifname = tap, daddr = guest, l4proto = entry.protocol, dport = port, status = "dnat",
+    local to = { oifname = tap, daddr = guest, l4proto = entry.protocol, dport = port,
+      status = "dnat",
       to_us = false }
     if layout.is_local(entry) then
       to.saddr = "127.0.0.1"
@@ -136,7 +138,8 @@ local function packets(wanted, uplinks)
   end
   for _, entry in ipairs(wanted.host_ports or {}) do
     add(("what the guest sends to this host's port %d"):format(entry.port), { "input" }, {
-      iifname = tap, saddr = guest, daddr = entry.loopback and "127.0.0.1" or wanted.host or "172.30.255.253",
+      iifname = tap, saddr = guest, daddr = entry.loopback and "127.0.0.1" or wanted.host
+        or "172.30.255.253",
       l4proto = entry.protocol, dport = entry.port, to_us = true,
       status = entry.loopback and "dnat" or nil })
   end
@@ -166,7 +169,8 @@ function M.blockers(wanted, uplinks)
             hint = (HINTS[program] or "let its packets pass there, or remove that rule")
               :format(wanted.tap or "mp-*", wanted.tap or "mp-*"),
             legacy = step.program == "legacy iptables",
-            insertable = hook == "forward" and has_chain(tables, "^" .. USERS:gsub("%-", "%%-") .. "$"),
+            insertable = hook == "forward" and has_chain(tables, "^" .. USERS:gsub("%-", "%%-")
+              .. "$"),
           }
         end
         break
@@ -181,7 +185,7 @@ local function describe(blocker)
     blocker.policy and " by its policy" or "")
 end
 
--- -- On consent: their chain for such rules --------------------------------------------------------
+-- -- On consent: their chain for such rules -------------------------------------------------------
 
 local function comment_of(store)
   return "moonport/" .. store
@@ -283,7 +287,7 @@ function M.withdraw(store)
   end
 end
 
--- -- Before a deployment ----------------------------------------------------------------------------
+-- -- Before a deployment --------------------------------------------------------------------------
 
 local function refuse(blockers)
   local lines = {}

@@ -85,7 +85,8 @@ local function set_target(rule, target, jump)
     rule.verdict = VERDICTS[target]
   elseif target == "REJECT" then
     rule.reject = true
-  elseif target == target:upper() and (target == "LOG" or target == "MARK" or target == "NFLOG") then
+  elseif target == target:upper() and (target == "LOG" or target == "MARK"
+    or target == "NFLOG") then
     rule.log = true
   else
     rule.verdict = jump .. " " .. target

@@ -1,7 +1,8 @@
 --- The firewall's table: what is in it, as a pure function of the records of VMs.
 --
--- All VMs share its chains; what is a VM's own are elements of sets and maps, keyed by its interface
--- or address. So putting one in or taking one out is a few hash operations, however many there are.
+-- All VMs share its chains; what is a VM's own are elements of sets and maps, keyed by its
+-- interface or address. So putting one in or taking one out is a few hash operations,
+-- however many there are.
 -- A chain of its own has only a VM whose site adds rules.
 --
 -- The way of a packet from a guest:
@@ -12,8 +13,8 @@
 --    forward      answers, peers, the uplink, and nothing else; to guests: answers, published ports
 --    masquerade   postrouting: guests' addresses are not seen beyond the uplink
 --
--- and of one from this host to a published port: dnat_local (output), then masquerade, where it comes
--- from 127.0.0.1. Every chain leaves alone what concerns none of our interfaces.
+-- and of one from this host to a published port: dnat_local (output), then masquerade, where it
+-- comes from 127.0.0.1. Every chain leaves alone what concerns none of our interfaces.
 --
 -- @module moonport.hypervisor.firewall.layout
 local M = {}
@@ -41,17 +42,21 @@ local SETS = {
   refused = { type = "ifname", counter = true, comment = "what they were not allowed to reach" },
   uplinks = { type = "ifname", comment = "where the default routes lead" },
   egress = { type = "ifname", counter = true, comment = "who may go out by an uplink" },
-  egress_by = { type = { "ifname", "ifname" }, counter = true, comment = "who may go out by which" },
+  egress_by = { type = { "ifname", "ifname" }, counter = true,
+    comment = "who may go out by which" },
   masquerade = { type = "ipv4_addr", comment = "whose address is hidden beyond an uplink" },
-  masquerade_by = { type = { "ipv4_addr", "ifname" }, comment = "whose address is hidden beyond which" },
-  peers = { type = { "ifname", "ifname" }, counter = true, comment = "which guest may reach which" },
+  masquerade_by = { type = { "ipv4_addr", "ifname" },
+    comment = "whose address is hidden beyond which" },
+  peers = { type = { "ifname", "ifname" }, counter = true,
+    comment = "which guest may reach which" },
   host_ports = { type = { "ifname", "inet_proto", "inet_service" }, counter = true,
     comment = "what guests may reach of this host" },
   inbound = { type = { "ipv4_addr", "inet_proto", "inet_service" }, counter = true,
     comment = "published ports, at the guest" },
 }
 local MAPS = {
-  loopback = { type = { "ifname", "ipv4_addr", PORT[1], PORT[2] }, data = { "ipv4_addr", "inet_service" },
+  loopback = { type = { "ifname", "ipv4_addr", PORT[1], PORT[2] },
+    data = { "ipv4_addr", "inet_service" },
     comment = "ports of the host's loopback for guests" },
   published = { type = { "ipv4_addr", PORT[1], PORT[2] }, data = { "ipv4_addr", "inet_service" },
     comment = "ports of this host that lead to guests" },
@@ -111,7 +116,8 @@ local function chains()
       rules = {
         ANSWERS, BROKEN,
         { ip = { daddr = LOOPBACK }, ct = { status = "dnat" }, verdict = "accept" },
-        { lookup = lookup({ "iifname", "l4proto", "th.dport" }, "@host_ports"), verdict = "accept" },
+        { lookup = lookup({ "iifname", "l4proto", "th.dport" }, "@host_ports"),
+          verdict = "accept" },
         { vmap = { key = "iifname", map = "@own_rules" } },
         { iifname = "@refused", verdict = "drop" },
         { verdict = "drop" },
@@ -145,14 +151,16 @@ local function chains()
         { iifname = "@taps", verdict = "return" },
         { ip = { daddr = LOOPBACK }, verdict = "return" },
         { dnat = { key = port_of "ip.daddr", map = "@published", port = true } },
-        { fib = { daddr = "local" }, dnat = { key = TO_PORT, map = "@published_any", port = true } },
+        { fib = { daddr = "local" }, dnat = { key = TO_PORT, map = "@published_any",
+          port = true } },
       },
     },
     {
       name = "dnat_local", type = "nat", hook = "output", priority = -100,
       rules = {
         { dnat = { key = port_of "ip.daddr", map = "@published", port = true } },
-        { fib = { daddr = "local" }, dnat = { key = TO_PORT, map = "@published_any", port = true } },
+        { fib = { daddr = "local" }, dnat = { key = TO_PORT, map = "@published_any",
+          port = true } },
       },
     },
     {
@@ -304,7 +312,8 @@ local function all_elements(records, uplinks)
     local text = element.set .. " " .. key_text(element.key)
     if not seen[text] then
       seen[text] = true
-      table.insert(by_set[element.set], { key = element.key, data = element.data, comment = element.comment })
+      table.insert(by_set[element.set], { key = element.key, data = element.data,
+        comment = element.comment })
     end
   end
   for _, record in ipairs(records) do

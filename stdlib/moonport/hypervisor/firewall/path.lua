@@ -19,7 +19,7 @@ local function published(record, port)
   end
 end
 
--- Which hooks a packet passes depends on where it is led: {packet, first, own, rest(packet) -> hook}.
+-- By direction: the packet, the hooks that it passes, and those where nobody leads it on.
 local START = {}
 
 -- From the guest to beyond this host.
@@ -46,7 +46,8 @@ function START.inbound(record, wanted, uplink)
   local entry = published(record, wanted.port)
   local address = wanted.address or entry and entry.address ~= "0.0.0.0" and entry.address or BEYOND
   return {
-    packet = { iifname = uplink, saddr = "192.0.2.2", daddr = address, dport = wanted.port, to_us = true },
+    packet = { iifname = uplink, saddr = "192.0.2.2", daddr = address, dport = wanted.port,
+      to_us = true },
     hooks = { "prerouting", "forward", "postrouting" },
     otherwise = { "prerouting", "input" },
     oifname = record.tap,
@@ -56,15 +57,18 @@ end
 -- From this host to a port that the guest publishes.
 START["local"] = function(record, wanted)
   local entry = published(record, wanted.port)
-  local address = wanted.address or entry and entry.address ~= "0.0.0.0" and entry.address or "127.0.0.1"
+  local address = wanted.address or entry and entry.address ~= "0.0.0.0" and entry.address
+    or "127.0.0.1"
   return {
-    packet = { oifname = "lo", saddr = "127.0.0.1", daddr = address, dport = wanted.port, to_us = true },
+    packet = { oifname = "lo", saddr = "127.0.0.1", daddr = address, dport = wanted.port,
+      to_us = true },
     hooks = { "output", "postrouting" },
     oifname = record.tap,
   }
 end
 
-local DIRECTIONS = { out = START.out, host = START.host, ["in"] = START.inbound, ["local"] = START["local"] }
+local DIRECTIONS = { out = START.out, host = START.host, ["in"] = START.inbound,
+  ["local"] = START["local"] }
 
 -- After a translation the packet goes where the new address is.
 local function route(follow, start, record)
@@ -81,8 +85,8 @@ end
 -- @tparam table record of a VM
 -- @tparam table wanted {direction = "out", "in", "host" or "local", protocol, port, address}
 -- @tparam table uplinks
--- @treturn table {verdict = "accept" or "drop", chain = the one that drops, steps = {{chain, what, rule,
--- comment}}, certain, unread}
+-- @treturn table {verdict = "accept" or "drop", chain = the one that drops, steps = {{chain, what,
+-- rule, comment}}, certain, unread}
 function M.follow(record, wanted, uplinks)
   local make = DIRECTIONS[wanted.direction]
   if not make then
@@ -106,7 +110,8 @@ function M.follow(record, wanted, uplinks)
     end
     index = index + 1
   end
-  return { verdict = "accept", steps = follow.steps, certain = #follow.doubts == 0, unread = unread }
+  return { verdict = "accept", steps = follow.steps, certain = #follow.doubts == 0,
+    unread = unread }
 end
 
 --- Follows what a VM is meant to be able to do, and tells what it cannot.
@@ -117,7 +122,8 @@ function M.probe(record, uplinks)
   local list = {}
   local function try_one(what, wanted)
     local found = M.follow(record, wanted, uplinks)
-    list[#list + 1] = { what = what, verdict = found.verdict, chain = found.chain, certain = found.certain }
+    list[#list + 1] = { what = what, verdict = found.verdict, chain = found.chain,
+      certain = found.certain }
   end
   if record.egress then
     try_one("from the guest out by the uplink", { direction = "out" })
@@ -128,7 +134,8 @@ function M.probe(record, uplinks)
   end
   for _, entry in ipairs(record.published or {}) do
     try_one(("to the published port %s:%d/%s"):format(entry.address, entry.port, entry.protocol),
-      { direction = layout.is_local(entry) and "local" or "in", protocol = entry.protocol, port = entry.port })
+      { direction = layout.is_local(entry) and "local" or "in", protocol = entry.protocol,
+        port = entry.port })
   end
   return list
 end

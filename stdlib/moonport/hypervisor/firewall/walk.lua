@@ -1,9 +1,9 @@
---- What rules do with a packet: rulesets as data (as `nft.list` gives them) applied to a packet that
--- is only described.
+--- What rules do with a packet: rulesets as data (as `nft.list` gives them) applied to a packet
+-- that is only described.
 --
 -- A packet is {iifname, oifname, saddr, daddr, l4proto, sport, dport, state, status, mark, to_us};
--- what it does not say is unknown. A rule whose conditions are unknown counts as not matching, and is
--- remembered: what comes out is then not certain.
+-- what it does not say is unknown. A rule whose conditions are unknown counts as not matching, and
+-- is remembered: what comes out is then not certain.
 --
 -- @module moonport.hypervisor.firewall.walk
 local address = require "moonport.nft.address"
@@ -29,7 +29,8 @@ local function within_address(value, range)
   if head then
     local mask = address.mask(tonumber(bits), 4)
     local net = address.read(head, 4)
-    return net ~= nil and bytes ~= nil and address.combine(bytes, mask, function(a, b) return a & b end) == net
+    return net ~= nil and bytes ~= nil and address.combine(bytes, mask,
+      function(a, b) return a & b end) == net
   end
   local from, to = range:match "^(.-)%-(.+)$"
   from, to = from and address.read(from, 4), to and address.read(to, 4)
@@ -152,7 +153,8 @@ local function compare(scope, packet, field, wanted)
   if type(wanted) == "table" and wanted.ne ~= nil and wanted.mask == nil then
     return negate(compare(scope, packet, field, wanted.ne))
   elseif FLAGS[field] then
-    return (type(wanted) ~= "table" or wanted[1] ~= nil) and has_flag(packet, field, wanted) or false
+    return (type(wanted) ~= "table" or wanted[1] ~= nil) and has_flag(packet, field, wanted)
+      or false
   end
   local value = value_of(packet, field)
   if value == nil then
@@ -251,7 +253,8 @@ local function part_matches(scope, packet, part)
       all = both(all, compare(scope, packet, name, value))
     end
   end
-  for _, lookup in ipairs(part.lookup and (part.lookup.key and { part.lookup } or part.lookup) or {}) do
+  for _, lookup in ipairs(part.lookup and (part.lookup.key and { part.lookup } or part.lookup)
+    or {}) do
     all = both(all, looked_up(scope, packet, lookup))
   end
   return all

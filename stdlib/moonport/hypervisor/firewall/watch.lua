@@ -3,6 +3,7 @@
 -- @module moonport.hypervisor.firewall.watch
 local errors = require "moonport.errors"
 local firewall = require "moonport.hypervisor.firewall"
+local fs = require "moonport.fs"
 local layout = require "moonport.hypervisor.firewall.layout"
 local netlink = require "moonport.netlink"
 local nft = require "moonport.nft"
@@ -11,6 +12,11 @@ local task = require "moonport.task"
 local M = {}
 
 local BLOCKING = { chain = true, rule = true, table = true }
+
+-- Our own changes are no news; the kernel tells the thread that made them.
+local function is_ours(event)
+  return event.pid ~= nil and fs.exists(("/proc/self/task/%d"):format(event.pid))
+end
 
 -- What a transaction did to a table: "flushed", "changed" or nothing.
 local function done_to(event, name)
@@ -73,7 +79,7 @@ local function watch_rules(self, monitor)
     if event.lost then
       mend(self, { what = "lost" })
       look_at_others(self)
-    elseif done then
+    elseif done and not is_ours(event) then
       mend(self, { what = done, process = event.process, pid = event.pid })
     end
     if touches_others(event, name) then
