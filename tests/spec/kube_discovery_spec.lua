@@ -360,6 +360,19 @@ describe("what a server told", function()
     assert.truthy(now.catalog.lists["apps/v1"])
   end)
 
+  it("is read, and asked for, once for all who want it at the same time", function()
+    local server <close> = scripted.start(several())
+    local find = [[
+      local list = {}
+      for index = 1, 50 do list[index] = "pods" end
+      require("moonport.task").map(list, 50, function(name) cluster:find(name) end)
+    ]]
+    moonport(server, find)
+    assert.equal(1, #server.requests)
+    moonport(server, find)
+    assert.equal(1, #server.requests)
+  end)
+
   it("and is damaged on disk is asked for again", function()
     local server <close> = scripted.start(several())
     moonport(server, 'cluster:find "cj"')

@@ -14,27 +14,6 @@ local M = {}
 local KEPT = 600 -- seconds for which what is on disk is believed
 local RESTED = 2 -- seconds before an unknown name makes us ask again
 
--- What is known of a server, shared by all views of a connection:
---   catalog: see catalog.lua; from the disk at first
---   refreshed: when all of it was last asked for (monotonic)
---   found: resources by what they were asked for
---   under_way: by what is being asked for, an event that tells the end
-local function state_of(cluster)
-  local state = cluster.shared.discovery
-  if not state then
-    state = { found = {}, catalog = catalog.new(), under_way = {} }
-    if cluster.shared.cache then
-      state.catalog = cache.read(cluster.server, KEPT) or state.catalog
-    end
-    cluster.shared.discovery = state
-  end
-  return state
-end
-
-local function keep(cluster, state)
-  if cluster.shared.cache then cache.write(cluster.server, state.catalog) end
-end
-
 -- Runs `ask` unless somebody does already, in which case it waits for them to have done.
 -- Returns true when it ran.
 local function once(state, key, ask)
@@ -53,6 +32,33 @@ local function once(state, key, ask)
   })
   ask()
   return true
+end
+
+-- What is known of a server, shared by all views of a connection:
+--   catalog: see catalog.lua; from the disk at first
+--   refreshed: when all of it was last asked for (monotonic)
+--   found: resources by what they were asked for
+--   under_way: by what is being asked for or read, an event that tells the end
+--
+-- The state; what is on disk is read by the first who asks.
+local function state_of(cluster)
+  local state = cluster.shared.discovery
+  if state then
+    if state.under_way.disk then state.under_way.disk:wait() end
+    return state
+  end
+  state = { found = {}, catalog = catalog.new(), under_way = {} }
+  cluster.shared.discovery = state
+  if cluster.shared.cache then
+    once(state, "disk", function()
+      state.catalog = cache.read(cluster.server, KEPT) or state.catalog
+    end)
+  end
+  return state
+end
+
+local function keep(cluster, state)
+  if cluster.shared.cache then cache.write(cluster.server, state.catalog) end
 end
 
 local function is_fresh(state)
