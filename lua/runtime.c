@@ -6,6 +6,7 @@
 #include "gate.h"
 #include "loader.h"
 #include "output.h"
+#include "state.h"
 #include "task_internal.h"
 
 #include <lauxlib.h>
@@ -20,7 +21,7 @@
 
 /* Until the heap has grown by this much, nothing is collected: loading modules makes little
  * garbage, and marking them over and over while they come in took longer than compiling them. */
-#define UNCOLLECTED_KIB (8 * 1024)
+#define UNCOLLECTED_KIB (4 * 1024)
 
 mp_runtime *mp_runtime_of(lua_State *L) {
   return *(mp_runtime **)lua_getextraspace(L);
@@ -219,7 +220,7 @@ mp_runtime *mp_runtime_new(mp_error *err) {
   uv_async_init(&rt->loop.uv, &rt->wake, interrupted_on_loop);
   rt->wake.data = rt;
   uv_unref((uv_handle_t *)&rt->wake);
-  lua_State *L = rt->L = rt->running = luaL_newstate();
+  lua_State *L = rt->L = rt->running = mp_state_new(&rt->heap);
   if (L == NULL)
     return fail(rt, err, "out of memory");
   *(mp_runtime **)lua_getextraspace(L) = rt;
@@ -269,22 +270,12 @@ void mp_runtime_finish(mp_runtime *rt) {
     ;
 }
 
-#ifndef __SANITIZE_ADDRESS__
-static void *keep_freed(void *data, void *block, size_t old_size, size_t new_size) {
-  (void)data;
-  (void)old_size;
-  return new_size == 0 ? NULL : realloc(block, new_size);
-}
-#endif
-
 void mp_runtime_free(mp_runtime *rt) {
   mp_runtime_finish(rt);
   rt->running = NULL;
-#ifndef __SANITIZE_ADDRESS__
   /* Finalizers run; giving back each table and string by itself would take as long as they all took
    * to make. */
-  lua_setallocf(rt->L, keep_freed, NULL);
-#endif
+  rt->heap.leaving = true;
   lua_close(rt->L);
   uv_close((uv_handle_t *)&rt->wake, NULL);
   mp_loop_close(&rt->loop);

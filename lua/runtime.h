@@ -3,6 +3,7 @@
 #define MP_LUA_RUNTIME_H
 
 #include "core/loop.h"
+#include "heap.h"
 
 #include <lua.h>
 #include <stdbool.h>
@@ -12,6 +13,7 @@ typedef struct mp_runtime mp_runtime;
 
 struct mp_runtime {
   mp_loop loop;
+  mp_heap heap;
   lua_State *L;         /* the main thread; scripts run in tasks, never on it */
   mp_task *ready_first; /* tasks to resume, in order */
   mp_task *ready_last;
