@@ -10,6 +10,7 @@
 #include <sys/auxv.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #define KEPT_HANDLES 64       /* as many easy handles wait for the next exchange */
 #define KEPT_CONNECTIONS 128  /* and as many idle connections */
@@ -88,10 +89,19 @@ static void collect(mp_http_hub *hub) {
   }
 }
 
+/* What is written to a shared connection meanwhile goes out at the end, together: libcurl writes
+ * each frame of HTTP/2 by itself, and each would become a packet that the peer wakes up for. */
+static void hold_back(mp_http_hub *hub, int on) {
+  for (size_t i = 0; i < hub->shared_count; i++)
+    setsockopt(hub->shared[i], IPPROTO_TCP, TCP_CORK, &on, sizeof on);
+}
+
 static void act(mp_http_hub *hub, curl_socket_t socket, int events) {
   int running;
   hub->settling = true;
+  hold_back(hub, 1);
   CURLMcode rc = hub->api->multi_socket_action(hub->multi, socket, events, &running);
+  hold_back(hub, 0);
   collect(hub);
   /* A socket that libcurl has just let go of is no trouble; anything else is libcurl's own. */
   if (rc != CURLM_OK && rc != CURLM_BAD_SOCKET)
@@ -207,12 +217,25 @@ void mp_http_watch_idle(mp_http *http) {
 
 /* libcurl 7.88 opens its sockets without it, and every child would inherit them. */
 static curl_socket_t open_socket(void *data, curlsocktype purpose, struct curl_sockaddr *address) {
-  (void)data, (void)purpose;
+  (void)purpose;
+  const mp_http *http = ((mp_http_easy *)data)->owner;
   int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
   int probes = KEEPALIVE_PROBES; /* libcurl sets the rest */
-  if (fd >= 0 && address->family != AF_UNIX)
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+  if (fd < 0 || address->family == AF_UNIX)
+    return fd;
+  setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+  if (http && http->multiplex && http->hub->shared_count < SHARED_CONNECTIONS)
+    http->hub->shared[http->hub->shared_count++] = fd;
   return fd;
+}
+
+static int close_socket(void *data, curl_socket_t fd) {
+  mp_http_hub *hub = data;
+  for (size_t i = 0; i < hub->shared_count; i++) {
+    if (hub->shared[i] == fd)
+      hub->shared[i] = hub->shared[--hub->shared_count];
+  }
+  return close(fd);
 }
 
 /* What every exchange wants. */
@@ -226,6 +249,9 @@ static void set_base(mp_http_hub *hub, mp_http_easy *easy) {
   set(curl, CURLOPT_WRITEFUNCTION, mp_http_on_body);
   set(curl, CURLOPT_WRITEDATA, easy);
   set(curl, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+  set(curl, CURLOPT_OPENSOCKETDATA, easy);
+  set(curl, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
+  set(curl, CURLOPT_CLOSESOCKETDATA, hub);
   set(curl, CURLOPT_PREREQFUNCTION, mp_http_before_sending);
   set(curl, CURLOPT_PREREQDATA, easy);
   set(curl, CURLOPT_USERAGENT, USER_AGENT);

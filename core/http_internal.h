@@ -50,6 +50,8 @@ struct mp_http_easy {
   char error[CURL_ERROR_SIZE]; /* libcurl's words for the last failure */
 };
 
+#define SHARED_CONNECTIONS 16
+
 /* The loop's shared state: one multi handle with its connections. */
 struct mp_http_hub {
   mp_loop *loop;
@@ -60,6 +62,8 @@ struct mp_http_hub {
   uv_idle_t kick;    /* active while `ready` waits for a turn of the loop */
   uv_poll_t **polls; /* by descriptor; stopped ones are kept for the next socket of that number */
   size_t poll_count;
+  int shared[SHARED_CONNECTIONS]; /* sockets of connections that several exchanges are to share */
+  size_t shared_count;
   bool settling;                /* `ready` will be looked at before the loop goes on */
   TAILQ_HEAD(, mp_http) ready;  /* exchanges with something to report */
   TAILQ_HEAD(, mp_http) active; /* transfers under way */
@@ -98,7 +102,7 @@ struct mp_http {
   char *url;         /* as given */
   char *unix_socket; /* for messages */
   char *ca;          /* for messages: what certificates were checked against */
-  bool stream, follow, head_only, reads;
+  bool stream, follow, head_only, reads, multiplex;
   long begun;      /* how often libcurl began to send it */
   bool connection; /* no exchange: its transfer is over when it is made, and keeps the handle */
   uint64_t max_body, idle_ms, active_at, timeout_ms, connect_timeout_ms;

@@ -96,6 +96,7 @@ static mp_http *make(mp_http_hub *hub, const mp_http_options *options) {
   http->url = mp_strdup(options->url);
   take_method(http, options->method ? options->method : "GET");
   http->stream = options->stream;
+  http->multiplex = options->multiplex;
   http->head_only = strcmp(http->method, "HEAD") == 0;
   http->max_body = options->max_body;
   if (http->max_body == 0)
