@@ -1,6 +1,9 @@
 #include "curl_api.h"
 
 #include <dlfcn.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -46,9 +49,40 @@ static int load(mp_curl_api *api, mp_error *err) {
   return rc == CURLE_OK ? 0 : missing(err, api->easy_strerror(rc));
 }
 
+static mp_curl_api table;
+static const mp_curl_api *loaded;
+
+/* The thread that loads it, if one does. */
+static pthread_t loader;
+static bool loading;
+
+static void *load_ahead(void *data) {
+  (void)data;
+  mp_auto_error mp_error ignored = MP_ERROR_INIT; /* who needs it will meet it again */
+  return load(&table, &ignored) == 0 ? &table : NULL;
+}
+
+void mp_curl_prepare(void) {
+  sigset_t all, before;
+  if (loaded || loading)
+    return;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are for the loop's thread */
+  loading = pthread_create(&loader, NULL, load_ahead, NULL) == 0;
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+void mp_curl_settle(void) {
+  void *result = NULL;
+  if (!loading)
+    return;
+  pthread_join(loader, &result);
+  loading = false;
+  loaded = result;
+}
+
 const mp_curl_api *mp_curl_load(mp_error *err) {
-  static mp_curl_api table;
-  static const mp_curl_api *loaded;
+  mp_curl_settle();
   if (!loaded && load(&table, err) == 0)
     loaded = &table; /* for good: libcurl and OpenSSL do not like being unloaded */
   return loaded;

@@ -47,4 +47,10 @@ typedef struct {
  * "library") where libcurl is missing or too old. Loop thread only. */
 const mp_curl_api *mp_curl_load(mp_error *err);
 
+/* Begins to load it on a thread of its own, for who will soon need it and has other things to do
+ * first. mp_curl_load waits for the end of that; so must whoever ends the program without having
+ * called it (mp_curl_settle). Loop thread only. */
+void mp_curl_prepare(void);
+void mp_curl_settle(void);
+
 #endif

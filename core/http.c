@@ -448,6 +448,19 @@ static void hub_init_multi(mp_http_hub *hub) {
   set(hub->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, connection_limit());
 }
 
+/* In place of hub_close while there is no hub. */
+static void settle_library(mp_loop *loop) {
+  (void)loop;
+  mp_curl_settle();
+}
+
+void mp_http_prepare(mp_loop *loop) {
+  if (loop->http)
+    return;
+  mp_curl_prepare();
+  loop->http_close = settle_library;
+}
+
 mp_http_hub *mp_http_hub_of(mp_loop *loop, mp_error *err) {
   if (loop->http)
     return loop->http;

@@ -124,6 +124,9 @@ void mp_http_options_free(mp_http_options *options);
 
 typedef struct mp_http mp_http;
 
+/* Begins to load what exchanges need, so that the first one waits for less of it. Optional. */
+void mp_http_prepare(mp_loop *loop);
+
 /* Starts an exchange on a connection of its own or a kept one. */
 int mp_http_start(mp_loop *loop, const mp_http_options *options, mp_http **http, mp_error *err);
 

@@ -355,6 +355,7 @@ mp_kube *mp_kube_open(mp_loop *loop, mp_kube_config *config) {
   mp_kube_sources_init(&kube->sources, config);
   make_authorization(kube);
   make_names(kube);
+  mp_http_prepare(loop);
   return kube;
 }
 
