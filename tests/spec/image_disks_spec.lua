@@ -8,6 +8,7 @@ local json = require "moonport.json"
 local layer = require "moonport.image.layer"
 local process = require "moonport.process"
 local secret = require "moonport.core.secret"
+local tools = require "moonport.image.tools"
 
 local READER = os.getenv "MP_SOURCE_DIR" .. "/tests/fixtures/image/read_fat.py"
 local MIB = 1 << 20
@@ -251,5 +252,21 @@ describe("a layer", function()
     assert.equal(fs.stat(fs.join(dir, "root.img")).blocks, blocks)
     assert.is_true(blocks * 512 < MIB)
     assert.equal("overlay", made.method)
+  end)
+end)
+
+describe("a program that disks are made with", function()
+  it("is found also where only root looks, and gets no variable of ours", function()
+    assert.truthy(tools.find "mkfs.vfat":find "/mkfs%.vfat$")
+    local env = tools.run({ "env", env = { A = "b" } }).stdout
+    assert.truthy(env:find("A=b\n", 1, true))
+    assert.is_nil(env:find("HOME=", 1, true))
+  end)
+
+  it("that is missing is named with its package", function()
+    local _, err = try(tools.find, "no-such-program")
+    assert.is_true(errors.is(err, "image", "program"))
+    assert.equal("there is no `no-such-program` on this host", err.message)
+    assert.same({ { name = "no-such-program" } }, tools.missing { "mcopy", "no-such-program" })
   end)
 end)

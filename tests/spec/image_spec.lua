@@ -554,6 +554,17 @@ describe("images", function()
     assert.truthy(row.sources[1].checksum:find "^sha512:")
   end)
 
+  it("are offered to shells", function()
+    local complete = require "moonport.cli.complete"
+    publish_debian()
+    debian()
+    local offered = complete.offer { "--state", state.dir, "image", "rm", "" }
+    assert.same({ "debian:12\tx86_64" }, offered)
+    offered = table.concat(complete.offer { "image", "pull", "" }, "\n")
+    assert.truthy(offered:find("ubuntu:24.04\tnoble", 1, true))
+    assert.truthy(offered:find(":files", 1, true))
+  end)
+
   it("can be read by a VMM under an account of its own", function()
     publish_debian()
     local got = debian()
