@@ -15,7 +15,7 @@ cat >facts.sh <<'END'
 #!/bin/sh
 # Stands for moonport-shim in the guest. Tells on a port that no getty has, when cloud-init is done.
 exec >/dev/ttyS1 2>&1
-cloud-init status --wait >/dev/null
+until systemctl is-active cloud-final.service | grep -qx 'active\|failed'; do sleep 1; done
 fact() { sed "s/^/FACT $1 /"; }
 echo "$*" | fact agent
 ip -o -4 address show scope global | awk '{ print $4 }' | fact address
