@@ -1,7 +1,8 @@
 --- FAT disks, written without mounting them and without root, by dosfstools and mtools.
 --
--- Equal contents give equal bytes: the volume's number is given, times are fixed, and files are
--- written in the order of their names. A disk appears whole or not at all, with mode 0600.
+-- Equal contents give equal bytes on a host: the volume's number and all times are given, and the
+-- order of files depends on nothing but their names. A disk appears whole or not at all, with mode
+-- 0600.
 -- @module moonport.image.fat
 
 local errors = require "moonport.errors"
@@ -18,7 +19,6 @@ local LONGEST_NAME = 255
 local LARGE = 512 << 20 -- from here on, FAT32
 local SMALL_CLUSTER, LARGE_CLUSTER = 16 << 10, 32 << 10 -- the largest that mkfs.vfat takes
 local LEAST = 1 << 20
-local AT_ONCE = 500 -- files in one call
 local EPOCH = 315532800 -- 1980-01-01, the first day that FAT knows
 
 -- Devices of DOS, which mtools makes no files of.
@@ -45,16 +45,11 @@ end
 
 --- Checks that FAT can hold a path as it is.
 -- @tparam string path relative, such as `keystore/ecdsa`
--- @tparam[opt] boolean directory
 -- @raise {kind="image", code="name"} naming it
-function M.check_name(path, directory)
+function M.check_name(path)
   for part in path:gmatch "[^/]+" do
     local why = why_not(part)
     if why then refuse(path, why, "rename it") end
-  end
-  if path:find("[%[%]]") and (directory or path:match "^(.*)/" and
-      path:match "^(.*)/":find "[%[%]]") then
-    refuse(path, "a directory's name holds brackets", "rename it")
   end
 end
 
@@ -127,40 +122,14 @@ local function stage(dir, entries, directories)
   end
 end
 
-local function mtools(call)
+-- All of it in one call, since programs are what preparing a VM waits for. Directories are read in
+-- an order that the file system settles by the names.
+local function copy(disk, staged)
+  local call = { "mcopy", "-Q", "-s", "-i", disk }
+  for _, entry in ipairs(fs.list(staged)) do call[#call + 1] = fs.join(staged, entry.name) end
+  call[#call + 1] = "::"
   call.env = { SOURCE_DATE_EPOCH = EPOCH, MTOOLSRC = "/dev/null" }
-  tools.run(call)
-end
-
-local function make_directories(disk, directories)
-  if #directories == 0 then return end
-  local call = { "mmd", "-i", disk }
-  for _, name in ipairs(directories) do call[#call + 1] = "::" .. name end
-  mtools(call)
-end
-
-local function copy_into(disk, directory, sources)
-  for first = 1, #sources, AT_ONCE do
-    local call = { "mcopy", "-Q", "-i", disk }
-    table.move(sources, first, math.min(first + AT_ONCE - 1, #sources), #call + 1, call)
-    call[#call + 1] = "::" .. (directory ~= "" and directory .. "/" or "")
-    mtools(call)
-  end
-end
-
-local function copy_all(disk, staged, entries, directories)
-  local by_parent = {}
-  for _, entry in ipairs(entries) do
-    if not entry.directory then
-      local list = by_parent[parent_of(entry.name)] or {}
-      list[#list + 1] = fs.join(staged, entry.name)
-      by_parent[parent_of(entry.name)] = list
-    end
-  end
-  copy_into(disk, "", by_parent[""] or {})
-  for _, directory in ipairs(directories) do
-    copy_into(disk, directory, by_parent[directory] or {})
-  end
+  if #call > 6 then tools.run(call) end
 end
 
 local function format(disk, spec, size)
@@ -182,7 +151,7 @@ end
 -- @raise {kind="image", code="name"} naming the first that it cannot hold
 function M.check(entries)
   for _, entry in ipairs(entries) do
-    M.check_name(entry.name, entry.directory)
+    M.check_name(entry.name)
     check_size(entry)
   end
   check_clashes(entries)
@@ -210,8 +179,7 @@ function M.write(path, spec)
     end,
   })
   format(part, spec, size)
-  make_directories(part, directories)
-  copy_all(part, staged, entries, directories)
+  copy(part, staged)
   fs.rename(part, path)
   fs.sync(path)
   return { size = size }

@@ -14,7 +14,6 @@ local PACKAGES = {
   ["qemu-img"] = "qemu-utils",
   ["mkfs.vfat"] = "dosfstools",
   mcopy = "mtools",
-  mmd = "mtools",
   debugfs = "e2fsprogs",
   gzip = "gzip",
 }
