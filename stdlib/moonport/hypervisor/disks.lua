@@ -10,6 +10,7 @@ local fs = require "moonport.fs"
 local guest_config = require "moonport.hypervisor.guest_config"
 local places = require "moonport.hypervisor.places"
 local shim = require "moonport.shim"
+local task = require "moonport.task"
 local units = require "moonport.units"
 
 local M = {}
@@ -75,6 +76,17 @@ local function seed_disk(ctx, dir)
   return { path = path, instance_id = built.instance_id }
 end
 
+-- Together, since each mostly waits: for programs, and for what they wrote to be on the disk.
+local function make_all(ctx, dir, image)
+  local work = { function() return service_disk(ctx, dir) end }
+  if image.path then
+    work[2] = function() return make_root(ctx, dir, image) end
+    work[3] = function() return seed_disk(ctx, dir) end
+  end
+  local made = task.all(work)
+  return { service = made[1], root = made[2], seed = made[3] }
+end
+
 -- A VMM that is not the operator reads no file in the operator's home: it gets a copy.
 local function readable(ctx, dir, name, path)
   if not path or account.can_read(path, ctx.intents.data.user) then return path end
@@ -102,12 +114,9 @@ function M.apply(ctx, intent)
   local image, user = ctx.results.image or {}, ctx.intents.data.user
   fs.remove_tree(intent.dir)
   fs.mkdirs(intent.dir, PRIVATE)
-  local disks = { service = service_disk(ctx, intent.dir), data = { path = ctx.intents.data.disk } }
-  if image.path then
-    disks.root = make_root(ctx, intent.dir, image)
-    check_backing(disks.root, user)
-    disks.seed = seed_disk(ctx, intent.dir)
-  end
+  local disks = make_all(ctx, intent.dir, image)
+  disks.data = { path = ctx.intents.data.disk }
+  check_backing(disks.root or {}, user)
   for _, disk in pairs(disks) do account.give(disk.path, user) end
   account.give(intent.dir, user)
   if user then account.let_pass(fs.dirname(intent.dir)) end

@@ -61,7 +61,7 @@ local function check_files(manifest)
 end
 
 -- Programs that make disks, and those that are for images alone.
-local TOOLS = { "mkfs.vfat", "mcopy", "mmd" }
+local TOOLS = { "mkfs.vfat", "mcopy" }
 local IMAGE_TOOLS = { "qemu-img", "debugfs" }
 
 --- The programs that are missing for a manifest.
