@@ -17,11 +17,15 @@
 #define LINE_LIMIT ((lua_Integer)1024 * 1024)
 #define ALL_LIMIT ((lua_Integer)16 * 1024 * 1024)
 
-static mp_lua_stream *check_open(lua_State *L) {
-  mp_lua_stream *self = luaL_checkudata(L, 1, STREAM_METATABLE);
+mp_lua_stream *mp_lua_stream_check(lua_State *L, int index) {
+  mp_lua_stream *self = luaL_checkudata(L, index, STREAM_METATABLE);
   if (self->stream == NULL)
     mp_raise(L, "net", "closed", NULL, "%s is closed", self->what);
   return self;
+}
+
+static mp_lua_stream *check_open(lua_State *L) {
+  return mp_lua_stream_check(L, 1);
 }
 
 static size_t check_size(lua_State *L, int index, lua_Integer by_default) {

@@ -18,6 +18,9 @@ typedef struct {
  * the object that the stream belongs to, where it is not `owned`: whoever reads keeps it alive. */
 mp_lua_stream *mp_lua_stream_new(lua_State *L, bool owned, const char *what);
 
+/* The stream's object at `index`, which is open; raises else. */
+mp_lua_stream *mp_lua_stream_check(lua_State *L, int index);
+
 /* The methods, for objects that have streams: each with the stream's object at index 1. */
 int mp_lua_stream_read(lua_State *L);
 int mp_lua_stream_read_line(lua_State *L);

@@ -68,6 +68,8 @@ int luaopen_moonport_terminal(lua_State *L) {
                                        {"read_line", mp_read_stdin_line},
                                        {"raw", mp_terminal_raw},
                                        {"cooked", mp_terminal_cooked},
+                                       {"open", mp_terminal_open},
+                                       {"resize", mp_terminal_resize},
                                        {"footer", mp_screen_text_footer},
                                        {NULL, NULL}};
   luaL_newlib(L, functions);

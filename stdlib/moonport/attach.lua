@@ -18,10 +18,14 @@ function M.size()
   return { rows = rows or 24, columns = columns or 80 }
 end
 
-local function pass_keys(own, remote)
+-- Until the operator presses the key that leaves: then true.
+local function pass_keys(own, remote, escape)
   for bytes in function() return own:read() end do
+    local at = escape and bytes:find(escape, 1, true)
+    if at then bytes = bytes:sub(1, at - 1) end
     -- The command may end while a key is on its way.
-    if not try(remote.write, remote, bytes) then return end
+    if bytes ~= "" and select(2, try(remote.write, remote, bytes)) then return false end
+    if at then return true end
   end
 end
 
@@ -32,18 +36,37 @@ local function pass_size(signals, remote)
   end
 end
 
---- Passes the terminal on until the command closes its own.
+local function pass_output(own, remote)
+  for bytes in function() return remote:read() end do own:write(bytes) end
+  return false
+end
+
+--- Passes the terminal on until the command closes its own, or the operator leaves.
 -- @tparam table remote `read()` gives bytes, nil at the end; `write(bytes)`; `resize(rows,
 --   columns)`: a process with a `pty` is such a thing
-function M.run(remote)
+-- @tparam[opt] string escape the key that leaves, a byte; without it every key is the command's
+-- @treturn boolean true when the operator left
+function M.run(remote, escape)
   local signals <close> = sys.signals { "WINCH" }
   local own <close> = terminal.raw()
   local _ <close> = setmetatable({}, { __close = terminal.cooked })
-  local keys = task.contained(pass_keys, own, remote)
   local sizes = task.contained(pass_size, signals, remote)
-  for bytes in function() return remote:read() end do own:write(bytes) end
+  local left = false
+  local keys = task.contained(function() left = pass_keys(own, remote, escape) end)
+  local output = task.contained(pass_output, own, remote)
+  local first = escape and task.race {
+    function() return output:await() end,
+    -- The end of our own input does not end the command.
+    function()
+      keys:await()
+      if not left then output:await() end
+      return left
+    end,
+  } or output:await()
   keys:cancel("the command has ended")
+  output:cancel("left")
   sizes:cancel("the command has ended")
+  return first
 end
 
 return M

@@ -17,7 +17,7 @@ local M = {
 --- The commands in the order in which help lists them. `run` is in C, where its start-up counts.
 M.GROUPS = {
   { "Deploying", { "deploy", "plan", "history", "rollback", "rm" } },
-  { "Looking", { "ps", "status", "logs", "exec", "explain" } },
+  { "Looking", { "ps", "status", "logs", "exec", "console", "explain" } },
   { "Running", { "start", "stop", "restart", "restore", "watch" } },
   { "Scripting", { "run", "repl", "recipe" } },
   { "Housekeeping", { "image", "gc", "doctor", "completion" } },

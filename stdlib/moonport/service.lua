@@ -165,8 +165,9 @@ function Service:forward(port, options)
 end
 
 --- Gives the terminal to the service's console.
-function Service:console()
-  return call(self, "console")
+-- @tparam ?table options `escape`: the key that leaves it
+function Service:console(options)
+  return call(self, "console", options or {})
 end
 
 --- Lists what happened to the service: what moonport did, and what the target knows.

@@ -192,6 +192,10 @@ describe("the effect gate covers", function()
         spawn = function() core.process.spawn { "touch", other } end,
       },
       ["moonport.core.store"] = { open = function() core.store.open { path = other } end },
+      ["moonport.core.terminal"] = {
+        open = function() core.terminal.open "/dev/ptmx" end,
+        resize = function() core.terminal.resize(made.stream, 10, 10) end,
+      },
       ["moonport.core.sys"] = { signal = function() core.sys.signal(me, "SIGCONT") end },
       ["moonport.cgroup"] = made.cgroup and {
         set = function() made.cgroup:set { pids = 1000 } end,
