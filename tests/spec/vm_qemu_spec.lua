@@ -1,6 +1,4 @@
---- The driver of QEMU with a real guest under TCG.
-local contract = assert(
-  loadfile(os.getenv "MP_SOURCE_DIR" .. "/tests/spec/vm_contract.lua", "t", _ENV))()
+--- The driver of QEMU with a real guest under TCG: what others do not have, or not so.
 local helper = dofile(os.getenv "MP_SOURCE_DIR" .. "/tests/spec/vm_helper.lua")
 local errors = require "moonport.errors"
 local fs = require "moonport.fs"
@@ -10,20 +8,6 @@ local shim = require "moonport.shim"
 local sys = require "moonport.sys"
 local task = require "moonport.task"
 local vm = require "moonport.vm"
-
-local function starter(machine)
-  return function(bench, with)
-    with = with or {}
-    with.machine = machine
-    return bench:start(with)
-  end
-end
-
-for _, machine in ipairs { "q35", "microvm" } do
-  contract("qemu " .. machine, {
-    start = starter(machine), wait_up = helper.wait_up, bench = helper.bench,
-  })
-end
 
 describe("qemu:", function()
   local bench
