@@ -20,10 +20,21 @@ function M.run(where, ...)
   return process.run { netns = path_of(where), ... }
 end
 
---- What a program in `where` is told when it connects, or why it is not.
+local function ask(where, address, port, patience)
+  local result = M.run(where, os.getenv "MOONPORT", "run", PEER, "ask", address, tostring(port),
+    tostring(patience))
+  return (result.stdout:gsub("\n", ""))
+end
+
+--- What a program in `where` is told when it connects; an answer may take its time.
 function M.ask(where, address, port)
-  return (M.run(where, os.getenv "MOONPORT", "run", PEER, "ask", address, tostring(port)).stdout
-    :gsub("\n", ""))
+  return ask(where, address, port, 20)
+end
+
+--- The same where no answer is expected: "timeout", or why there is none. An answer would be there
+-- long before this gives up.
+function M.drops(where, address, port)
+  return ask(where, address, port, 0.3)
 end
 
 local servers = {}
