@@ -116,7 +116,7 @@ end
 -- @tparam string|table resource
 -- @tparam[opt] table options
 
---- Runs a program in a pod. See `cluster:exec`.
+--- Runs a program in a pod. See @{Cluster:exec}.
 -- @function exec
 -- @tparam string pod
 -- @tparam table command
@@ -125,7 +125,7 @@ end
 -- @function find
 -- @tparam string|table resource
 
---- Leads a local port to one of a pod. See `cluster:forward`.
+--- Leads a local port to one of a pod. See @{Cluster:forward}.
 -- @function forward
 -- @tparam string|table target
 -- @tparam integer port

@@ -97,7 +97,7 @@ end
 -- @tparam table spec `name`, `id`, `argv`, `exe`, `env` (values may be secrets; false takes one
 --   away, of an agent's `exec`), `cwd`, `user`
 --   ({uid, gid, groups}), `cgroups` ({path,...}), `restart`, `stop` ({signal, grace}), `log`
---   ({max_size, max_files}), `nofile`, `nice`, `oom_score_adj`, `no_new_privs`
+--   (`{max_size, max_files}`), `nofile`, `nice`, `oom_score_adj`, `no_new_privs`
 -- @treturn string|secret
 function M.encode(spec)
   local parts = { "version=1\0" }

@@ -94,12 +94,12 @@ M.egid = core.egid
 
 --- The capabilities in effect.
 -- @function capabilities
--- @treturn {string,...} such as "CAP_NET_ADMIN"
+-- @treturn {string,...} such as `"CAP_NET_ADMIN"`
 M.capabilities = core.capabilities
 
 --- Whether moonport has a capability in effect.
 -- @function has_capability
--- @tparam string name "CAP_NET_ADMIN" or "net_admin"
+-- @tparam string name `"CAP_NET_ADMIN"` or `"net_admin"`
 -- @treturn boolean
 M.has_capability = core.has_capability
 

@@ -24,7 +24,7 @@ end
 
 --- Chooses the class.
 -- @tparam context ctx
--- @treturn table intent {runtime_class, runtime_handler}; empty for the cluster's own runtime
+-- @treturn table intent `{runtime_class, runtime_handler}`; empty for the cluster's own runtime
 -- @raise {kind="container", code="refused"} when a VM boundary is required and there is none
 function M.allocate(ctx)
   local class = choose(ctx) or {}

@@ -205,7 +205,7 @@ end
 --   `moonport`; `packages` to install and `docker=true` for the distribution's Docker; `user`:
 --   {name, uid} of the service, else root; `user_data`: merged in; `agent`: argv in place of
 --   `AGENT`
--- @treturn table {user_data, network_config, hostname}
+-- @treturn table `{user_data, network_config, hostname}`
 function M.tables(input)
   check(input)
   return {
@@ -224,7 +224,7 @@ end
 -- @tparam table tables as @{tables} gives them
 -- @tparam[opt] table options `inputs`: digests of what else the guest is set up from; `instance_id`
 --   pins it
--- @treturn table {user_data, meta_data, network_config, instance_id} of text
+-- @treturn table `{user_data, meta_data, network_config, instance_id}` of text
 -- @raise {kind="yaml", code="secret"} for a secret, which anybody could read in the guest's logs
 function M.render(tables, options)
   options = options or {}

@@ -1,4 +1,4 @@
--- For measurements: how long at least one request or stream of any cluster was awaited. What is
+--- For measurements: how long at least one request or stream of any cluster was awaited. What is
 -- left of the time is our own.
 --
 --     local awaited = require "moonport.kube.awaited"   -- before connecting
@@ -7,6 +7,7 @@
 --     print("our own", clock.monotonic() - began - awaited.seconds())
 --
 -- Connections count from the moment that this module is loaded; without it they are as they are.
+-- @module moonport.kube.awaited
 
 local clock = require "moonport.core.clock"
 
@@ -36,11 +37,14 @@ local function follow(response)
 end
 
 --- The seconds in which something was awaited.
+-- @treturn number
 function M.seconds()
   return pending > 0 and total + clock.monotonic() - since or total
 end
 
 --- A client of `moonport.core.kube` whose requests are counted.
+-- @tparam userdata client
+-- @treturn table
 function M.counted(client)
   local counted = { config = client.config }
   function counted.request(_, options)

@@ -176,7 +176,7 @@ end
 --   `truncated`, `duration`
 -- @raise {kind="process"}: "exit" (with `exit_code`, `stdout`, `stderr`) unless `check = false`,
 --   "ENOENT" and "EACCES" where there is no such program, "limit"; {kind="kube"}:
---   "stdin_cannot_end" before anything runs, "lost" when nobody can tell how it ended
+--   `"stdin_cannot_end"` before anything runs, "lost" when nobody can tell how it ended
 --   (`exit = "unknown"`), "not_found" and what else the server says
 function M.exec(self, pod, command)
   local words, options = split(command)

@@ -166,7 +166,7 @@ local KNOWN = { address = "name", local_port = "count", on_error = "function" }
 -- @tparam[opt] table options `local_port` (any free one), `address` ("127.0.0.1"), `namespace`;
 --   `on_error`: called with what went wrong with a connection, which is logged else
 -- @treturn Forward for a `<close>` variable
--- @raise {kind="kube"}: "not_found", "no_port"; {kind="net"}: "EADDRINUSE"
+-- @raise {kind="kube"}: `"not_found"`, `"no_port"`; {kind="net"}: "EADDRINUSE"
 function M.forward(self, target, port, options)
   options = options_of.check("cluster:forward", options, KNOWN)
   local address = options.address or "127.0.0.1"

@@ -268,8 +268,8 @@ end
 -- @treturn function iterator of rows `{time=, text=, pod=, container=}`, closed when its `for` is
 --   left, by `:close()` and by `<close>`; a line over 1 MiB comes in several rows, all but the last
 --   with `partial=true`
--- @raise {kind="kube"}: "not_found"; "ambiguous" where a pod has several containers; "bad_request"
---   where there is no log yet and it is not followed
+-- @raise {kind="kube"}: `"not_found"`; `"ambiguous"` where a pod has several containers;
+--   `"bad_request"` where there is no log yet and it is not followed
 function M.logs(cluster, whose, options)
   options = read_options(options)
   local target = target_of(cluster, whose, options)

@@ -139,7 +139,7 @@ end
 
 --- What the group uses now.
 -- @tparam table|nil intent
--- @treturn table {memory, memory_peak, oom_kills, pids, cpu}; empty when nothing is known
+-- @treturn table `{memory, memory_peak, oom_kills, pids, cpu}`; empty when nothing is known
 function M.usage(intent)
   local group = M.group(intent)
   return group and group:usage() or {}
