@@ -110,7 +110,11 @@ int mp_netns_open(const char *which, int *fd, mp_error *err) {
 /* -- Making ----------------------------------------------------------------------------------- */
 
 static int no_directory(mp_error *err) {
-  return mp_error_errno(err, DOMAIN, errno, "could not prepare `%s`", MP_NETNS_DIR);
+  int errnum = errno;
+  mp_error_errno(err, DOMAIN, errnum, "could not prepare `%s`", MP_NETNS_DIR);
+  if (errnum == EPERM || errnum == EACCES)
+    mp_error_hint(err, "making network namespaces takes CAP_SYS_ADMIN");
+  return -1;
 }
 
 /* A mount of its own whose mounts spread to other mount namespaces, so that a namespace can be
