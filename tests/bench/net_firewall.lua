@@ -11,7 +11,7 @@ local nft = require "moonport.nft"
 
 local STORE = "00000000-0000-0000-0000-000000000000"
 local COUNTS = { 1, 10, 100, 1000 }
-local ROUNDS = 300
+local ROUNDS, WINDOWS = 60, 5
 
 local function record(n)
   return {
@@ -53,16 +53,13 @@ local function as_json(verb)
   return json.encode { nftables = list }
 end
 
--- Whatever else runs here only makes it slower: the lower quartile is what it takes.
 local function quartile(list)
   table.sort(list)
   return list[#list // 4 + 1] * 1e6
 end
 
-local function measure(count)
-  install(count)
-  local vm, into, out = record(1001), {}, {}
-  collectgarbage()
+local function measure_window(vm)
+  local into, out = {}, {}
   for i = 1, ROUNDS do
     local begun = clock.monotonic()
     nft.apply(changes.add(STORE, vm))
@@ -71,6 +68,18 @@ local function measure(count)
     into[i], out[i] = between - begun, clock.monotonic() - between
   end
   return quartile(into), quartile(out)
+end
+
+-- Whatever else runs here only makes it slower: the lower quartile of the best of some windows.
+local function measure(count)
+  install(count)
+  collectgarbage()
+  local vm, best_in, best_out = record(1001), math.huge, math.huge
+  for _ = 1, WINDOWS do
+    local into, out = measure_window(vm)
+    best_in, best_out = math.min(best_in, into), math.min(best_out, out)
+  end
+  return best_in, best_out
 end
 
 local first, second, third = ...
