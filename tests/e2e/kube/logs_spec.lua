@@ -188,6 +188,18 @@ describe("a pod's log", function()
     assert.equal(100 * MIB, fs.stat(path).size)
     assert.equal(expected, crypto.hash_file("sha256", path))
     assert.is_true(most < 64 * 1024, most .. " KiB")
+    -- The same as bytes, which nobody takes apart.
+    local longest
+    most, longest = 0, 0
+    file = assert(io.open(path, "wb"))
+    for bytes in cluster:logs("large", { raw = true }) do
+      file:write(bytes)
+      most, longest = math.max(most, collectgarbage "count"), math.max(longest, #bytes)
+    end
+    file:close()
+    assert.equal(100 * MIB, fs.stat(path).size)
+    assert.equal(expected, crypto.hash_file("sha256", path))
+    assert.is_true(most < 64 * 1024 and longest <= MIB, ("%.0f KiB, %d bytes"):format(most, longest))
   end)
 end)
 
