@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <ifaddrs.h>
 #include <net/if.h>
+#include <net/route.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,15 +19,22 @@
 
 /* ---- As it is. */
 
+/* The columns of /proc/net/route: interface, destination, gateway, flags. */
+static bool parse_route(const char *line, uint32_t *gateway) {
+  char *at;
+  uint32_t destination = (uint32_t)strtoul(line + strcspn(line, "\t"), &at, 16);
+  *gateway = (uint32_t)strtoul(at, &at, 16);
+  return destination == 0 && (strtoul(at, NULL, 16) & RTF_UP);
+}
+
 /* The gateway of the default route. */
 static bool find_gateway(char out[INET_ADDRSTRLEN]) {
   static char table[8192];
-  unsigned destination, gateway, flags;
+  uint32_t gateway;
   if (mp_shim_file_read("/proc/net/route", table, sizeof table) < 0)
     return false;
   for (char *line = strchr(table, '\n'); line && line[1]; line = strchr(line + 1, '\n'))
-    if (sscanf(line + 1, "%*s %x %x %x", &destination, &gateway, &flags) == 3 && destination == 0 &&
-        (flags & 1)) {
+    if (parse_route(line + 1, &gateway)) {
       struct in_addr address = {.s_addr = gateway};
       return inet_ntop(AF_INET, &address, out, INET_ADDRSTRLEN) != NULL;
     }

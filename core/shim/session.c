@@ -512,11 +512,12 @@ static void collect(mp_shim_session *session, char *line, size_t len) {
 }
 
 static void resize(const mp_shim_session *session, char *text, size_t len) {
-  char copy[32] = "";
-  int rows, columns;
+  char copy[32] = "", *at;
   memcpy(copy, text, len < sizeof copy ? len : sizeof copy - 1);
-  if (session->rows > 0 && sscanf(copy, "%d %d", &rows, &columns) == 2 && rows > 0 && columns > 0)
-    mp_shim_pty_resize(session->output[0].fd, rows, columns);
+  long rows = strtol(copy, &at, 10), columns = strtol(at, NULL, 10);
+  bool fits = rows > 0 && rows <= UINT16_MAX && columns > 0 && columns <= UINT16_MAX;
+  if (session->rows > 0 && fits)
+    mp_shim_pty_resize(session->output[0].fd, (int)rows, (int)columns);
 }
 
 static void send_signal(const mp_shim_session *session, const char *text, size_t len) {
