@@ -1,6 +1,6 @@
 #!/bin/bash
 # The disks that we make, in a real Debian guest with systemd and cloud-init, emulated by QEMU: it finds its
-# network by hardware address, its data disk formatted once, its keystore, its service; and cloud-init
+# network by hardware address, its data disk formatted once and grown, its keystore, its service; and cloud-init
 # runs again exactly when what it is told has changed. The service here is a script that tells what it sees.
 set -euo pipefail
 # shellcheck source=tests/e2e/image/common.sh
@@ -93,8 +93,10 @@ check_equal runs "$(fact runs | wc -l)" 1
 check_equal address "$(fact address)" 172.30.0.6/30
 
 boot circling 512
-it "runs it again when what it is told has changed (row 22); the data stays"
+it "runs it again when what it is told has changed (row 22); the data stays and grows"
 check_equal host "$(fact host)" circling
+check_equal runs "$(fact runs | wc -l)" 2
+check_equal "MiB of data" "$(($(fact data-size) > 450 && $(fact data-size) < 512))" 1
 check_equal boots "$(fact boots | wc -l)" 2
 check_equal data "$(fact data)" "/dev/vdd1 ext4"
 done_testing
