@@ -60,6 +60,15 @@ local function answered(ctx, intent)
   return { network = connection:network { wait = NETWORK_SECONDS } }
 end
 
+-- What broke off may have done so because the VMM has ended, and is being started again.
+local function check_alive(intent, why)
+  local record = shim.find(intent)
+  local exit = record and record.exit
+  if not exit or record.state == "running" and record.restarts == 0 then return end
+  fail("ended", ("the virtual machine ended before its guest answered: its VMM %s"):format(
+    shim.describe_end { exit = exit }), exit.oom and "raise `hypervisor.overhead`" or nil, why)
+end
+
 -- A guest that never says a word has its console in the report of the failure.
 local function await_agent(ctx, intent)
   local outcome, why = try(task.race, {
@@ -76,6 +85,7 @@ local function await_agent(ctx, intent)
       "its console tells how far it came; if it only needs longer, raise `hypervisor.boot_timeout`",
       why)
   end
+  check_alive(intent, why)
   error(why, 0)
 end
 

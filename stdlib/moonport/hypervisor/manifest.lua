@@ -148,7 +148,7 @@ local M = schema.record({
   },
   overhead = schema.size {
     min = 1 << 24, default = 256 << 20,
-    doc = "memory of this host that the VMM may take beyond the guest's",
+    doc = "memory of this host that the VMM may take beyond the guest's; 1GiB more to emulate",
   },
   boot_timeout = schema.duration {
     min = 1, default = 300, doc = "the guest answers by then, cloud-init and all, or it has failed",

@@ -21,6 +21,9 @@ local M = {}
 
 local PRIVATE = 448 -- 0700
 
+-- What emulation takes beyond the guest's memory: QEMU keeps up to so much of translated code.
+local EMULATION = 1 << 30
+
 -- For a supervisor that is told to end, at a shutdown of the host: the VMM then quits at once.
 local TERM_SECONDS = 10
 
@@ -40,9 +43,14 @@ local function restart_policy(manifest)
   return manifest.restart
 end
 
+-- How the machine's supervisor is found.
+local function supervised(intent)
+  return { id = intent.id, dir = intent.dir, socket = intent.socket }
+end
+
 --- Chooses how machine and supervisor are found again.
 -- @tparam context ctx
--- @treturn table intent {id, dir, socket, sockets, group, limits, spec}
+-- @treturn table intent {id, dir, socket, sockets, group, limits, spec, helpers}
 -- @treturn table resources
 function M.allocate(ctx)
   local manifest = ctx.manifest
@@ -64,12 +72,18 @@ function M.allocate(ctx)
     }),
   }
   intent.limits = {
-    memory = intent.spec.memory + manifest.hypervisor.overhead, cpus = manifest.limits.cpus,
+    memory = intent.spec.memory + manifest.hypervisor.overhead
+      + (image.accel == "tcg" and EMULATION or 0),
+    cpus = manifest.limits.cpus,
   }
-  return intent, {
+  local vm = require "moonport.vm"
+  intent.helpers = vm.helpers(vm.plan(intent.spec), supervised(intent))
+  local resources = {
     { "directory", { path = intent.sockets } }, { "cgroup", { name = intent.group } },
-    { "vmm", { id = intent.id, dir = intent.dir, socket = intent.socket } },
+    { "vmm", supervised(intent) },
   }
+  for _, helper in ipairs(intent.helpers) do resources[#resources + 1] = { "vmm", helper } end
+  return intent, resources
 end
 
 --- Tells which machine would be started, on what, and why.
@@ -141,7 +155,7 @@ end
 -- @tparam context _
 -- @tparam table intent
 function M.kill(_, intent)
-  shim.stop(intent, { grace = 0 })
+  require("moonport.vm").stop(supervised(intent), { grace = 0 })
   limits.kill(intent)
 end
 
@@ -150,7 +164,8 @@ end
 -- @tparam context ctx
 -- @tparam table intent
 function M.undo(ctx, intent)
-  require("moonport.hypervisor.stop").run(ctx, intent, not ctx.results.boot and { grace = 0 } or nil)
+  local options = not ctx.results.boot and { grace = 0 } or nil
+  require("moonport.hypervisor.stop").run(ctx, intent, options)
   fs.remove_tree(intent.sockets)
   limits.remove(ctx, intent)
 end
@@ -161,7 +176,7 @@ end
 function M.connect(intent)
   return require("moonport.vm").connect {
     dir = intent.sockets, driver = intent.spec.driver, machine = intent.spec.machine,
-    shim = { id = intent.id, dir = intent.dir, socket = intent.socket },
+    shim = supervised(intent),
   }
 end
 
