@@ -8,7 +8,7 @@ set -euo pipefail
 need curl node npm mmdebstrap debugfs
 
 binary=$1
-image=$("$HYPERVISOR/../../fixtures/debian-guest/debian-guest")/debian-guest.qcow2
+image=$("$HYPERVISOR/../../fixtures/debian-guest/debian-guest")
 mkdir -m 700 keystore
 echo '{"key":"0x1"}' >keystore/operator.json
 chmod 600 keystore/operator.json
@@ -36,13 +36,13 @@ squared() {
 sed -e "s|127.0.0.1:8545|127.0.0.1:$port|g" -e 's|METRICS_ADDR = "127.0.0.1:9464"|METRICS_ADDR = "0.0.0.0:9464"|' \
   -e "s|\"./incredible-squaring\"|\"$binary\"|" -e 's|target = "native"|target = "hypervisor"|' \
   -e 's|limits = { memory = "64MiB", cpus = 0.5 }|limits = { memory = "512MiB", cpus = 2 }|' \
-  -e 's|timeout = "30s"|timeout = "120s"|' \
+  -e 's|timeout = "30s"|timeout = "300s"|' \
   "$MP_SOURCE_DIR/docs/examples/incredible-squaring/blueprint.lua" >blueprint.lua
 sed -i '$d' blueprint.lua
 cat >>blueprint.lua <<MANIFEST
   hypervisor = {
-    driver = "qemu", accel = "tcg", boot_timeout = "400s", shutdown_timeout = "120s",
-    image = { path = "$image" },
+    driver = "qemu", accel = "tcg", boot_timeout = "900s", shutdown_timeout = "240s",
+    image = { path = "$image/debian-guest.qcow2" }, kernel = "$image/vmlinuz", initrd = "$image/initrd",
     data = { size = "256MiB" },
     network = { publish = { { port = 19464, guest_port = 9464 } } },
   },
