@@ -35,14 +35,22 @@ static void what_is_not_a_request_is_refused(void **state) {
     const char *line;
     const char *code;
   } cases[] = {
-      {"", "unknown-request"},         {"   ", "unknown-request"},
-      {"STATUS", "unknown-request"},   {"statusx", "unknown-request"},
-      {"execute ls", "unknown-request"},  {"status now", "invalid"},
-      {"signal", "invalid"},           {"signal NOPE", "invalid"},
-      {"signal TERM HUP", "invalid"},  {"stop grace_ms=", "invalid"},
-      {"stop grace_ms=-1", "invalid"}, {"stop grace_ms=1s", "invalid"},
-      {"stop signal=", "invalid"},     {"stop now", "invalid"},
-      {"wait grace_ms=1", "invalid"},  {"stop grace_ms=99999999999999999999", "invalid"},
+      {"", "unknown-request"},
+      {"   ", "unknown-request"},
+      {"STATUS", "unknown-request"},
+      {"statusx", "unknown-request"},
+      {"execute ls", "unknown-request"},
+      {"status now", "invalid"},
+      {"signal", "invalid"},
+      {"signal NOPE", "invalid"},
+      {"signal TERM HUP", "invalid"},
+      {"stop grace_ms=", "invalid"},
+      {"stop grace_ms=-1", "invalid"},
+      {"stop grace_ms=1s", "invalid"},
+      {"stop signal=", "invalid"},
+      {"stop now", "invalid"},
+      {"wait grace_ms=1", "invalid"},
+      {"stop grace_ms=99999999999999999999", "invalid"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     mp_shim_request request;

@@ -192,6 +192,52 @@ static void a_memfd_is_read_from_its_beginning(void **state) {
   free(large);
 }
 
+static int parse_exec(mp_shim_spec *spec, const mp_shim_spec *base, const char *text, size_t len,
+                      mp_shim_error *err) {
+  char *bytes = malloc(len);
+  memcpy(bytes, text, len);
+  return mp_shim_spec_parse_exec(spec, base, bytes, len, err);
+}
+
+static void a_command_has_of_the_service_what_it_is_not_given(void **state) {
+  (void)state;
+  static const char service[] =
+      BEGIN "env=A=1\0env=AB=2\0env=C=3\0uid=5\0gid=6\0group=7\0cwd=/srv\0umask=077\0" END;
+  static const char command[] = "version=1\0arg=ls\0env=A=new\0unset=C\0env=D=\0" END;
+  static const char other[] = "version=1\0arg=ls\0uid=0\0gid=0\0cwd=/tmp\0umask=022\0" END;
+  mp_shim_spec base, spec;
+  mp_shim_error err;
+  assert_int_equal(parse_literal(&base, service, &err), 0);
+  assert_int_equal(parse_exec(&spec, &base, command, sizeof command - 1, &err), 0);
+  assert_string_equal(spec.exe, "ls");
+  assert_int_equal(spec.envc, 3);
+  assert_string_equal(spec.envp[0], "AB=2");
+  assert_string_equal(spec.envp[1], "A=new");
+  assert_string_equal(spec.envp[2], "D=");
+  assert_null(spec.envp[3]);
+  assert_true(spec.has_user && spec.uid == 5 && spec.gid == 6);
+  assert_true(spec.group_count == 1 && spec.groups[0] == 7);
+  assert_string_equal(spec.cwd, "/srv");
+  assert_int_equal(spec.umask, 077);
+  mp_shim_spec_free(&spec);
+  assert_int_equal(parse_exec(&spec, &base, other, sizeof other - 1, &err), 0);
+  assert_true(spec.uid == 0 && spec.group_count == 0 && spec.umask == 022);
+  assert_string_equal(spec.cwd, "/tmp");
+  mp_shim_spec_free(&spec);
+  mp_shim_spec_free(&base);
+}
+
+static void unset_is_for_commands_alone(void **state) {
+  (void)state;
+  mp_shim_spec spec, base = {0};
+  mp_shim_error err;
+  assert_int_equal(parse_literal(&spec, BEGIN "unset=A\0" END, &err), -1);
+  assert_non_null(strstr(err.message, "`unset`"));
+  static const char bad[] = BEGIN "unset=A=1\0" END;
+  assert_int_equal(parse_exec(&spec, &base, bad, sizeof bad - 1, &err), -1);
+  assert_string_equal(err.code, "invalid");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_key_is_read),
@@ -201,6 +247,8 @@ int main(void) {
       cmocka_unit_test(a_spec_cut_anywhere_is_refused),
       cmocka_unit_test(too_long_a_record_is_refused),
       cmocka_unit_test(a_memfd_is_read_from_its_beginning),
+      cmocka_unit_test(a_command_has_of_the_service_what_it_is_not_given),
+      cmocka_unit_test(unset_is_for_commands_alone),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
