@@ -20,6 +20,8 @@ local M = {}
 
 local DIAGNOSIS_LINES = 20
 local CONSOLE_LINES = 30
+-- A guest on a busy host takes its time to answer; who runs a command in it has that time.
+local BUSY_SECONDS = 60
 
 local function refuse(code, message, hint)
   errors.raise { kind = "hypervisor", code = code, message = message, hint = hint }
@@ -106,7 +108,7 @@ function M.exec(ctx, options)
   for key, value in pairs(options) do call[key] = value end
   call.stdin, call.stdout = call.stdin or "inherit", call.stdout or "inherit"
   call.stderr = call.stderr or "inherit"
-  local agent <close> = boot.agent(ctx, intent)
+  local agent <close> = boot.agent(ctx, intent, { timeout = BUSY_SECONDS })
   return agent:exec(call)
 end
 

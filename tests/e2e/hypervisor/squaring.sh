@@ -25,7 +25,7 @@ squares() { moonport exec incredible-squaring -- /bin/cat /mnt/data/squares.log;
 # squared LINE: waits until the service has written it to its data, as seen in the guest.
 squared() {
   local follower
-  moonport exec incredible-squaring -- /usr/bin/tail -n +1 -F /mnt/data/squares.log >squares.out 2>/dev/null &
+  moonport exec incredible-squaring -- /usr/bin/tail -n +1 -F /mnt/data/squares.log >squares.out 2>squares.err &
   follower=$!
   wait_for_line squares.out "^$1\$" 120
   kill "$follower"
