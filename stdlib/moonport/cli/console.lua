@@ -4,8 +4,8 @@ local M = {
   summary = "Attach to the console of a virtual machine",
   description = "Gives you the console of the virtual machine that a service runs in, as if you "
     .. "sat in front of it: every key goes there. Ctrl-] leaves it; the machine goes on. One at a "
-    .. "time can attach. Off a terminal, input goes to the console and its output to standard output, "
-    .. "until the machine ends or you interrupt it.",
+    .. "time can attach. Off a terminal, input goes to the console and its output to standard "
+    .. "output, until the machine ends or you interrupt it.",
   example = "moonport console squaring\nmoonport console --escape ^A squaring\n"
     .. "moonport console squaring </dev/null >console.txt",
 }

@@ -199,7 +199,8 @@ describe("a pod's log", function()
     file:close()
     assert.equal(100 * MIB, fs.stat(path).size)
     assert.equal(expected, crypto.hash_file("sha256", path))
-    assert.is_true(most < 64 * 1024 and longest <= MIB, ("%.0f KiB, %d bytes"):format(most, longest))
+    assert.is_true(most < 64 * 1024 and longest <= MIB,
+      ("%.0f KiB, %d bytes"):format(most, longest))
   end)
 end)
 
