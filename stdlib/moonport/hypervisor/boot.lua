@@ -13,6 +13,8 @@ local M = {}
 
 -- Time for the interface to come up, once the agent answers.
 local NETWORK_SECONDS = 20
+-- Time for who is only asked how things are. A guest that is emulated on a busy host needs seconds.
+local VMM_SECONDS, GUEST_SECONDS = 5, 10
 
 local function fail(code, message, hint, cause)
   errors.raise { kind = "hypervisor", code = code, message = message, hint = hint, cause = cause }
@@ -120,7 +122,7 @@ end
 -- @tparam table intent
 -- @treturn table info of `moonport.vm`, or {problem}
 function M.ask_machine(intent)
-  local info, why = try(task.timeout, 3, function()
+  local info, why = try(task.timeout, VMM_SECONDS, function()
     local machine <close> = vmm.connect(intent)
     return machine:info()
   end)
@@ -134,8 +136,8 @@ end
 -- @tparam table intent
 -- @treturn table {service, network}, or {problem}
 function M.ask_guest(ctx, intent)
-  local found, why = try(task.timeout, 3, function()
-    local agent <close> = M.agent(ctx, intent, { timeout = 2 })
+  local found, why = try(task.timeout, GUEST_SECONDS, function()
+    local agent <close> = M.agent(ctx, intent, { timeout = GUEST_SECONDS })
     return { service = agent:status(), network = agent:network() }
   end)
   if found then return found end

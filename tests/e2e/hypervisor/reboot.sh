@@ -27,7 +27,7 @@ reboot() {
   nft flush ruleset
 }
 
-guest web "command = { '/bin/sh', '-c', 'echo up >>\$DATA_DIR/ups; exec httpd -f -p 80 -h /mnt/data' },
+guest web "command = { '/bin/sh', '-c', 'echo up >>\$DATA_DIR/ups; sync; exec httpd -f -p 80 -h /mnt/data' },
   ready = { tcp = '127.0.0.1:80' }" 'network = { publish = { { port = 18081, guest_port = 80 } } },'
 guest stopped "$(says runs)"
 deploy web.lua stopped.lua || give_up "they were not deployed"
