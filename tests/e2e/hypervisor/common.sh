@@ -8,6 +8,8 @@ if [[ -z ${MP_IN_NAMESPACE-} ]]; then
     echo "skipped: a network namespace of one's own needs root"
     exit 77
   fi
+  # What is downloaded once is downloaded here: in there is no way out.
+  "$(dirname "${BASH_SOURCE[0]}")/../../fixtures/microvm/microvm" initramfs >/dev/null
   MP_IN_NAMESPACE=1 exec unshare --net --mount -- "$0" "$@"
 fi
 # As udev has it; here it may be root's alone.

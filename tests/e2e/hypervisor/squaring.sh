@@ -3,6 +3,11 @@
 # squaring.sh BINARY
 # shellcheck disable=SC2016 # backticks are text in what is matched
 set -euo pipefail
+if [[ -z ${MP_IN_NAMESPACE-} ]]; then
+  fixtures=$(dirname "${BASH_SOURCE[0]}")/../../fixtures
+  "$fixtures/debian-guest/debian-guest" >/dev/null
+  "$fixtures/ganache/start" --install >/dev/null
+fi
 # shellcheck source=tests/e2e/hypervisor/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 need curl node npm mmdebstrap debugfs
