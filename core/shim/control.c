@@ -119,11 +119,27 @@ void mp_shim_client_error(mp_shim_client *client, const char *code, const char *
   mp_shim_client_send(client, line, (size_t)len);
 }
 
+/* While a request is not answered, those after it wait. Not so a `hello` on a device: it is a new
+ * peer's, who waits for no answer of the last one's. Drops what stands before it; false without. */
+static bool skip_to_hello(mp_shim_client *client) {
+  static const char hello[] = "hello";
+  char *line = client->in, *end = client->in + client->in_len, *newline;
+  while ((newline = memchr(line, '\n', (size_t)(end - line))) != NULL) {
+    if (strncmp(line, hello, sizeof hello - 1) == 0) {
+      client->in_len = (size_t)(end - line);
+      memmove(client->in, line, client->in_len);
+      return true;
+    }
+    line = newline + 1;
+  }
+  return false;
+}
+
 /* Hands out the next whole line. False when there is none, or the client is held. */
 static bool take_line(mp_shim_client *client) {
-  char *newline = memchr(client->in, '\n', client->in_len);
-  if (client->held || client->dead)
+  if (client->dead || (client->held && !(client->device && skip_to_hello(client))))
     return false;
+  char *newline = memchr(client->in, '\n', client->in_len);
   if (newline == NULL) {
     if (client->in_len < MP_SHIM_LINE_CAP)
       return false;

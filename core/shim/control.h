@@ -1,7 +1,8 @@
 /* The transport of the control protocol: a Unix socket at a path, or an fd given by whoever started
  * the shim: a listening socket, a connected one, or a character device (virtio-serial in a guest).
- * It carries lines both ways and knows nothing of their meaning. No client can block it: what one
- * does not read is kept up to a limit, then that client is let go. */
+ * It carries lines both ways and knows nothing of their meaning, but for the `hello` with which a
+ * device's next peer begins. No client can block it: what one does not read is kept up to a limit,
+ * then that client is let go. */
 #ifndef MP_SHIM_CONTROL_H
 #define MP_SHIM_CONTROL_H
 
@@ -30,7 +31,7 @@ struct mp_shim_client {
   bool forgotten;     /* a device whose peer is let go: by the next sweep */
   bool dead;          /* to be freed by the next sweep */
   bool discarding;    /* a line that was too long, until its newline */
-  bool held;          /* its next request waits: this one is not answered yet */
+  bool held;          /* its next request, but a hello, waits: this one is not answered yet */
   int waits_for;      /* the owner's, 0 at first */
   int64_t wait_until; /* the owner's */
   bool subscribed;    /* the owner's, false at first */

@@ -156,8 +156,11 @@ static void a_new_peer_on_a_device_ends_what_the_last_one_had_under_way(void **s
   shim_read_until(s, " second");
   wait_gone(pid);
   /* In the middle of a spec, too. */
-  say_literal(host, "exec\nspec version=1\n\nhello third\nshutdown\n");
+  say_literal(host, "exec\nspec version=1\n\nhello third\n");
   shim_read_until(s, " third");
+  /* And while the last one's request is not answered. */
+  say_literal(host, "wait\nstat\nhello fourth\nshutdown\n");
+  shim_read_until(s, " fourth");
   assert_contains(shim_read(s), "\"exited\"");
 }
 
