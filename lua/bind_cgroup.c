@@ -2,6 +2,7 @@
 #include "bind_cgroup.h"
 
 #include "bind_sys.h"
+#include "class.h"
 #include "core/cgroup_wait.h"
 #include "core/mem.h"
 #include "errors.h"
@@ -262,11 +263,7 @@ int luaopen_moonport_cgroup(lua_State *L) {
                                      {NULL, NULL}};
   static const luaL_Reg functions[] = {
       {"create", l_create}, {"open", l_open}, {"list", l_list}, {NULL, NULL}};
-  luaL_newmetatable(L, CGROUP_METATABLE);
-  luaL_setfuncs(L, methods, 0);
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -2, "__index");
-  lua_pop(L, 1);
+  mp_class(L, CGROUP_METATABLE, methods);
   luaL_newlib(L, functions);
   return 1;
 }

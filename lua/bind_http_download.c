@@ -2,6 +2,7 @@
  * and calls the script's function itself, so that this may wait too. */
 #include "bind_http.h"
 
+#include "class.h"
 #include "core/mem.h"
 #include "errors.h"
 #include "gate.h"
@@ -180,11 +181,7 @@ void mp_http_open_download(lua_State *L) {
                                      {"__close", download_close},
                                      {"__gc", download_gc},
                                      {NULL, NULL}};
-  luaL_newmetatable(L, DOWNLOAD);
-  luaL_setfuncs(L, methods, 0);
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -2, "__index");
-  lua_pop(L, 1);
+  mp_class(L, DOWNLOAD, methods);
   lua_pushcfunction(L, l_download);
   lua_setfield(L, -2, "download");
 }

@@ -9,6 +9,7 @@
 
 #include "bind_agent.h"
 #include "bind_stream.h"
+#include "class.h"
 #include "core/local_address.h"
 #include "core/mem.h"
 #include "errors.h"
@@ -244,11 +245,7 @@ int luaopen_moonport_net(lua_State *L) {
                                        {"listen", l_listen},
                                        {"source_address", l_source_address},
                                        {NULL, NULL}};
-  luaL_newmetatable(L, LISTENER_METATABLE);
-  luaL_setfuncs(L, methods, 0);
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -2, "__index");
-  lua_pop(L, 1);
+  mp_class(L, LISTENER_METATABLE, methods);
   luaL_newlib(L, functions);
   return 1;
 }

@@ -1,6 +1,7 @@
 /* stdlib/moonport/store.lua adds `transaction`. */
 #include "bind_store.h"
 
+#include "class.h"
 #include "core/mem.h"
 #include "core/store.h"
 #include "errors.h"
@@ -368,14 +369,6 @@ static int tx_gc(lua_State *L) {
   return 0;
 }
 
-static void make_class(lua_State *L, const char *name, const luaL_Reg *methods) {
-  luaL_newmetatable(L, name);
-  luaL_setfuncs(L, methods, 0);
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -2, "__index");
-  lua_pop(L, 1);
-}
-
 int luaopen_moonport_store(lua_State *L) {
   static const luaL_Reg store_methods[] = {{"run", store_run},
                                            {"row", store_row},
@@ -390,8 +383,8 @@ int luaopen_moonport_store(lua_State *L) {
       {"run", tx_run},           {"row", tx_row},          {"rows", tx_rows}, {"commit", tx_commit},
       {"rollback", tx_rollback}, {"__close", tx_rollback}, {"__gc", tx_gc},   {NULL, NULL}};
   static const luaL_Reg functions[] = {{"open", l_open}, {NULL, NULL}};
-  make_class(L, STORE_METATABLE, store_methods);
-  make_class(L, TX_METATABLE, tx_methods);
+  mp_class(L, STORE_METATABLE, store_methods);
+  mp_class(L, TX_METATABLE, tx_methods);
   luaL_getmetatable(L, STORE_METATABLE); /* stdlib/moonport/store.lua adds methods */
   luaL_newlib(L, functions);
   lua_insert(L, -2);

@@ -3,6 +3,7 @@
 */
 #include "bind_vm.h"
 
+#include "class.h"
 #include "core/mem.h"
 #include "core/vm/qmp.h"
 #include "errors.h"
@@ -230,14 +231,6 @@ static int qmp_close(lua_State *L) {
   return 0;
 }
 
-static void make_class(lua_State *L, const char *name, const luaL_Reg *methods) {
-  luaL_newmetatable(L, name);
-  luaL_setfuncs(L, methods, 0);
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -2, "__index");
-  lua_pop(L, 1);
-}
-
 int luaopen_moonport_vm(lua_State *L) {
   static const luaL_Reg qmp_methods[] = {{"execute", qmp_execute},
                                          {"next_event", qmp_next_event},
@@ -247,7 +240,7 @@ int luaopen_moonport_vm(lua_State *L) {
                                          {"__gc", qmp_close},
                                          {NULL, NULL}};
   static const luaL_Reg functions[] = {{"qmp", l_qmp}, {NULL, NULL}};
-  make_class(L, QMP, qmp_methods);
+  mp_class(L, QMP, qmp_methods);
   luaL_newlib(L, functions);
   return 1;
 }

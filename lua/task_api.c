@@ -2,6 +2,7 @@
  * builds task.all, task.race, task.timeout and the like on it. */
 #include "task.h"
 
+#include "class.h"
 #include "errors.h"
 #include "gate.h"
 #include "session.h"
@@ -275,14 +276,6 @@ static int l_close_timeout(lua_State *L) {
   return 1;
 }
 
-static void make_class(lua_State *L, const char *name, const luaL_Reg *methods) {
-  luaL_newmetatable(L, name);
-  luaL_setfuncs(L, methods, 0);
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -2, "__index");
-  lua_pop(L, 1);
-}
-
 int luaopen_moonport_task(lua_State *L) {
   static const luaL_Reg task_methods[] = {{"await", l_await},         {"cancel", l_cancel},
                                           {"status", l_status},       {"traceback", l_traceback},
@@ -299,8 +292,8 @@ int luaopen_moonport_task(lua_State *L) {
                                        {"cancelled", l_is_cancelled},
                                        {"close_timeout", l_close_timeout},
                                        {NULL, NULL}};
-  make_class(L, MP_TASK_METATABLE, task_methods);
-  make_class(L, EVENT_METATABLE, event_methods);
+  mp_class(L, MP_TASK_METATABLE, task_methods);
+  mp_class(L, EVENT_METATABLE, event_methods);
   luaL_newlib(L, functions);
   return 1;
 }
