@@ -4,25 +4,12 @@
 set -euo pipefail
 # shellcheck source=tests/e2e/hypervisor/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+# shellcheck source=tests/e2e/rebooting.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../rebooting.sh"
 
-OLD_BOOT=00000000-0000-4000-8000-000000000000
-
-# reboot: what a reboot does to our services, and to nobody else's.
-reboot() {
-  local record
-  for record in "$MOONPORT_STATE"/deployments/*/service/state.json; do
-    if [[ $(jq -r .state "$record") =~ ^(running|starting|backoff)$ ]]; then
-      kill -KILL "$(jq .shim.pid "$record")"
-      process_ended "$(jq .service.pid "$record")"
-    fi
-    jq -c --arg boot "$OLD_BOOT" '.shim.boot_id = $boot | if .service then .service.boot_id = $boot else . end' \
-      "$record" >changed
-    cp changed "$record"
-  done
-  sqlite3 "$MOONPORT_STATE/state.db" "UPDATE deployments SET boot_id = '$OLD_BOOT'"
-  rm -rf "$(runtime_dir)"
-  cgroups '/*' | sort -r | xargs -r rmdir
-  cgroups '*' | sort -r | xargs -r rmdir
+# The machine's interfaces and rules are gone too.
+reboot_machine() {
+  reboot
   taps | xargs -rn1 ip link delete
   nft flush ruleset
 }
@@ -35,7 +22,7 @@ moonport stop stopped >/dev/null
 
 it "restore starts again what ran, with its address, its rules and its data"
 address=$(field web .address)
-reboot
+reboot_machine
 check_state web 'lost supervisor'
 moonport restore >restore.out 2>&1 || check_failed "$(<restore.out)"
 check_matches restore.out '^web: started again$'

@@ -2,12 +2,10 @@
 #include "driver.h"
 
 #include <fcntl.h>
-#include <pty.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <termios.h>
 #include <unistd.h>
 
 static void a_shim_whose_directory_was_removed_ends_with_its_service(void **state) {
@@ -142,22 +140,11 @@ static void an_agent_stays_and_starts_again_over_a_given_socket(void **state) {
 
 static void an_agent_speaks_over_a_character_device(void **state) {
   shim *s = *state;
-  int host, guest;
-  char number[12];
-  struct termios raw;
-  memset(&raw, 0, sizeof raw);
-  cfmakeraw(&raw);
-  assert_int_equal(openpty(&host, &guest, NULL, &raw, NULL), 0);
-  fcntl(host, F_SETFD, FD_CLOEXEC);
-  snprintf(number, sizeof number, "%d", guest);
   sleeper(s);
-  shim_start(s, "--stay", "--socket-fd", number, NULL);
-  close(guest);
-  assert_contains(s->ready, "ok ");
-  s->client = host;
-  assert_int_equal(write(host, "left over by another\nhalf a li\nhello w0rd\n", 42), 42);
+  shim_start_on_device(s);
+  assert_int_equal(write(s->client, "left over by another\nhalf a li\nhello w0rd\n", 42), 42);
   shim_read_until(s, " w0rd");
-  assert_int_equal(write(host, "status\nshutdown\n", 16), 16);
+  assert_int_equal(write(s->client, "status\nshutdown\n", 16), 16);
   assert_contains(shim_read(s), "\"running\"");
   assert_contains(shim_read(s), "\"exited\"");
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pty.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/inotify.h>
@@ -14,6 +15,7 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 enum { LIMIT_MS = 30000 };
@@ -160,6 +162,21 @@ void shim_start_ok(shim *s) {
   if (strncmp(s->ready, "ok ", 3) != 0)
     fail_msg("the shim did not start: %s", s->ready);
   assert_int_equal(s->exit_code, 0);
+}
+
+void shim_start_on_device(shim *s) {
+  int host, guest;
+  char number[12];
+  struct termios raw;
+  memset(&raw, 0, sizeof raw);
+  cfmakeraw(&raw);
+  assert_int_equal(openpty(&host, &guest, NULL, &raw, NULL), 0);
+  fcntl(host, F_SETFD, FD_CLOEXEC);
+  snprintf(number, sizeof number, "%d", guest);
+  shim_start(s, "--stay", "--socket-fd", number, NULL);
+  close(guest);
+  assert_contains(s->ready, "ok ");
+  s->client = host;
 }
 
 /* ---- Talking. */

@@ -42,6 +42,8 @@ void spec_shell(shim *s, const char *script);
 void shim_start(shim *s, ...);
 /* As shim_start, and it must have answered `ok`. */
 void shim_start_ok(shim *s);
+/* As an agent on a character device, whose other end is the client: nothing is read from it yet. */
+void shim_start_on_device(shim *s);
 
 /* Connects and takes the greeting. */
 void shim_connect(shim *s);

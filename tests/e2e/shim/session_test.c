@@ -2,11 +2,8 @@
 #include "driver.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <pty.h>
 #include <signal.h>
 #include <sys/socket.h>
-#include <termios.h>
 #include <unistd.h>
 
 static void say(int fd, const char *bytes, size_t len) {
@@ -136,30 +133,20 @@ static void a_command_is_none_of_the_service(void **state) {
 
 static void a_new_peer_on_a_device_ends_what_the_last_one_had_under_way(void **state) {
   shim *s = *state;
-  int host, guest;
-  char number[12];
-  struct termios raw;
-  memset(&raw, 0, sizeof raw);
-  cfmakeraw(&raw);
-  assert_int_equal(openpty(&host, &guest, NULL, &raw, NULL), 0);
-  fcntl(host, F_SETFD, FD_CLOEXEC);
-  snprintf(number, sizeof number, "%d", guest);
   sleeper(s);
-  shim_start(s, "--stay", "--socket-fd", number, NULL);
-  close(guest);
-  s->client = host;
+  shim_start_on_device(s);
   shim_read_until(s, "moonport-shim 1 ");
   run_script(s, "", "echo $$; exec /bin/sleep 1000");
   shim_read_until(s, "ok ");
   pid_t pid = (pid_t)json_number(s->line, "pid");
-  say_literal(host, "half a li\nhello second\n");
+  say_literal(s->client, "half a li\nhello second\n");
   shim_read_until(s, " second");
   wait_gone(pid);
   /* In the middle of a spec, too. */
-  say_literal(host, "exec\nspec version=1\n\nhello third\n");
+  say_literal(s->client, "exec\nspec version=1\n\nhello third\n");
   shim_read_until(s, " third");
   /* And while the last one's request is not answered. */
-  say_literal(host, "wait\nstat\nhello fourth\nshutdown\n");
+  say_literal(s->client, "wait\nstat\nhello fourth\nshutdown\n");
   shim_read_until(s, " fourth");
   assert_contains(shim_read(s), "\"exited\"");
 }
