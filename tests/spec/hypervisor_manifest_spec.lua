@@ -4,19 +4,7 @@ local hypervisor = require "moonport.hypervisor.manifest"
 local manifest = require "moonport.manifest"
 local schema = require "moonport.schema"
 
--- The only problem of a manifest: its path and what it says.
-local function only(path, part, fields)
-  local problems = helper.problems(fields)
-  assert.equal(1, #problems, #problems > 1 and problems[2].message or "nothing was refused")
-  assert.equal(path, problems[1].path)
-  local text = schema.problem_text(problems[1])
-  assert.truthy(text:find(part, 1, true), ("`%s` is not in: %s"):format(part, text))
-  return problems[1]
-end
-
-local function fine(fields)
-  assert.same({}, helper.problems(fields))
-end
+local only, fine = helper.only, helper.fine
 
 local function vm(fields)
   return { hypervisor = fields }
