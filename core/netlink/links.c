@@ -105,7 +105,7 @@ int mp_netlink_find_link(mp_netlink *nl, const char *name, int index, mp_netlink
 }
 
 int mp_netlink_index_(mp_netlink *nl, const char *name, int *index, mp_error *err) {
-  mp_netlink_link link;
+  mp_netlink_link link = {0};
   if (mp_netlink_find_link(nl, name, 0, &link, err) < 0)
     return -1;
   *index = link.index;

@@ -2,12 +2,25 @@
 
 #include <string.h>
 
+/* The letter that stands for a byte behind a backslash, and the other way round. */
+static char letter_of(char byte) {
+  if (byte == '\n')
+    return 'n';
+  return byte == '\r' ? 'r' : byte;
+}
+
+static char byte_of(char letter) {
+  if (letter == 'n')
+    return '\n';
+  return letter == 'r' ? '\r' : letter;
+}
+
 size_t mp_shim_escape(const char *bytes, size_t len, char *out) {
   char *to = out;
   for (size_t i = 0; i < len; i++) {
     if (bytes[i] == '\n' || bytes[i] == '\r' || bytes[i] == '\\') {
       *to++ = '\\';
-      *to++ = bytes[i] == '\n' ? 'n' : bytes[i] == '\r' ? 'r' : '\\';
+      *to++ = letter_of(bytes[i]);
     } else {
       *to++ = bytes[i];
     }
@@ -22,7 +35,7 @@ size_t mp_shim_unescape(char *bytes, size_t len) {
   for (const char *from = to, *end = bytes + len; from < end; from++) {
     if (*from == '\\' && from + 1 < end) {
       from++;
-      *to++ = *from == 'n' ? '\n' : *from == 'r' ? '\r' : *from;
+      *to++ = byte_of(*from);
     } else {
       *to++ = *from;
     }

@@ -226,8 +226,8 @@ static void read_outputs(mp_shim_session *session, bool reads) {
 
 static void send_output(mp_shim_session *session, int which, const char *bytes, size_t len) {
   static char line[2 * BLOCK + 8];
-  memcpy(line, which == 0 ? "out " : "err ", 4);
-  size_t used = 4 + mp_shim_escape(bytes, len, line + 4);
+  size_t used = (size_t)(stpcpy(line, which == 0 ? "out " : "err ") - line);
+  used += mp_shim_escape(bytes, len, line + used);
   line[used++] = '\n';
   mp_shim_client_send(session->client, line, used);
 }
