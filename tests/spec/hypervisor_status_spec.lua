@@ -93,6 +93,7 @@ describe("the status of a virtual machine", function()
     assert.equal("guest-shutdown", found.reason)
     local registered = { want = "running", registration = true, registered = true }
     assert.equal("completed", ended("exit", { code = 0 }, "guest-shutdown", registered).state)
+    assert.equal("completed", ended("stopped", { code = 0 }, "guest-shutdown", registered).state)
   end)
 
   it("is failed, never running, when the VMM was killed or the guest panicked", function()

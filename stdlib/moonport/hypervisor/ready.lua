@@ -10,10 +10,12 @@ local boot = require "moonport.hypervisor.boot"
 local endpoint = require "moonport.endpoint"
 local errors = require "moonport.errors"
 local fs = require "moonport.fs"
+local logs = require "moonport.logs"
 local output = require "moonport.hypervisor.output"
 local places = require "moonport.hypervisor.places"
 local ready = require "moonport.ready"
 local shim = require "moonport.shim"
+local stop = require "moonport.hypervisor.stop"
 local task = require "moonport.task"
 
 local M = {}
@@ -57,7 +59,8 @@ local function run(ctx, intent, argv, seconds)
   return agent:exec(table.move(argv, 1, #argv, 1, call))
 end
 
-local function register(ctx, intent)
+-- The run's outcome; raises where it failed.
+local function await_registration(ctx, intent)
   local registration = ctx.manifest.registration
   local agent <close> = boot.agent(ctx, intent)
   local outcome = task.timeout(registration.timeout, task.race, {
@@ -79,8 +82,25 @@ local function register(ctx, intent)
       hint = "a blueprint writes to REGISTRATION_OUTPUT_PATH",
     }
   end
-  fs.write(registration.output, text, { mode = "0600" })
-  return { output = registration.output }
+  return text
+end
+
+-- True when this very machine has registered and was shut down: its output is here already.
+local function has_registered(intent, path)
+  local record, stat = shim.find(intent), try(fs.stat, path)
+  return record and shim.has_ended(record) and record.started_at and stat ~= nil
+    and stat.mtime >= logs.seconds(record.started_at)
+end
+
+-- Nobody needs the machine any more once its output is here. A command that was killed in between
+-- finds the output, and does not register twice.
+local function register(ctx, intent)
+  local path = ctx.manifest.registration.output
+  if not has_registered(intent, path) then
+    fs.write(path, await_registration(ctx, intent), { mode = "0600" })
+  end
+  stop.run(ctx, intent)
+  return { output = path }
 end
 
 local RUNS = { running = true }

@@ -33,7 +33,8 @@ local function about(ctx)
   local registration = ctx.manifest.registration
   return {
     want = ctx.want, registration = registration ~= nil,
-    registered = registration ~= nil and fs.exists(registration.output),
+    registered = registration ~= nil and ctx.results.ready ~= nil
+      and fs.exists(registration.output),
   }
 end
 

@@ -46,6 +46,9 @@ local function ended(record, about, ending)
   }
   if record.state == "lost" then
     status.state = about.want == "stopped" and "stopped" or "lost supervisor"
+  elseif about.registered and record["end"] == "stopped" then
+    -- The machine is stopped once its output is here.
+    status.state = "completed"
   elseif record["end"] == "stopped" or record["end"] == "terminated" then
     status.state = "stopped"
   elseif ending and FINE[ending.reason] and record.exit and record.exit.code == 0 then
@@ -112,7 +115,7 @@ end
 
 --- How it is.
 -- @tparam ?table record of the VMM's supervisor
--- @tparam table about `want`, `registration`; `registered` (its output is there)
+-- @tparam table about `want`, `registration`; `registered` (it has, and its output is there)
 -- @tparam[opt] table found `machine`: `info` of the VMM, or {problem}; `guest`: {service, network,
 -- problem}; `ending`: {reason} of a machine that has ended
 -- @treturn table {state, reason, problem, hint, pid, since, restarts, exit, machine, guest}
