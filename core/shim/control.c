@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -202,6 +203,13 @@ void mp_shim_client_release(mp_shim_client *client) {
   serve(client);
 }
 
+/* By the time that a hang-up of a device is heard of, the next peer may have come, and its first
+ * lines have been read. Its `hello` then forgets the last one. */
+static bool has_peer(const mp_shim_client *client) {
+  struct pollfd now = {.fd = client->source.fd};
+  return poll(&now, 1, 0) == 0;
+}
+
 static void on_client(mp_shim_source *source, uint32_t events) {
   mp_shim_client *client = source->owner;
   bool hung_up = events & (EPOLLHUP | EPOLLERR);
@@ -210,9 +218,9 @@ static void on_client(mp_shim_source *source, uint32_t events) {
   if (events & EPOLLOUT && client->out_len == 0 && client->control->on_drained)
     client->control->on_drained(client);
   serve(client); /* also after a hang-up: what was asked for before it is done */
-  if (hung_up && client->device)
+  if (hung_up && client->device && !has_peer(client))
     forget_peer(client);
-  else if (hung_up)
+  else if (hung_up && !client->device)
     client->dead = true;
 }
 
