@@ -21,7 +21,7 @@ peak=$(field greedy .exit.peak)
 moonport ps >ps.out
 check_matches ps.out '^greedy +native +failed .* OOM$'
 moonport status greedy >status.out
-check_matches status.out 'out of memory, peak memory [23][0-9.]+ MiB'
+check_matches status.out 'out of memory, peak memory [23][0-9.]+MiB'
 
 it "stops restarting what runs out of memory again and again, and says so"
 manifest greedy "command = { '/usr/bin/perl', '-e', 'my \$x = q(x) x (200 << 20); sleep 1000' },
