@@ -4,15 +4,25 @@
 
 /* The letter that stands for a byte behind a backslash, and the other way round. */
 static char letter_of(char byte) {
-  if (byte == '\n')
+  switch (byte) {
+  case '\n':
     return 'n';
-  return byte == '\r' ? 'r' : byte;
+  case '\r':
+    return 'r';
+  default:
+    return byte;
+  }
 }
 
 static char byte_of(char letter) {
-  if (letter == 'n')
+  switch (letter) {
+  case 'n':
     return '\n';
-  return letter == 'r' ? '\r' : letter;
+  case 'r':
+    return '\r';
+  default:
+    return letter;
+  }
 }
 
 size_t mp_shim_escape(const char *bytes, size_t len, char *out) {
