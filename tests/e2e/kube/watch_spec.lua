@@ -60,7 +60,7 @@ describe("a watch", function()
     local watch <close> = cluster:watch("configmaps", { labels = "of=many" })
     local all, told, count = names(1500), {}, 0
     local function kill() helper.cluster({ "restart-apiserver", "--kill" }, dir) end
-    local writing = task.contained(function()
+    local function write()
       task.all { function()
         task.map(all, 4, function(name) cluster:apply(map(name, "many")) end)
       end, function()
@@ -73,8 +73,8 @@ describe("a watch", function()
         task.sleep(1)
         kill()
       end }
-    end)
-    task.timeout(120, function()
+    end
+    local function read()
       while count < 2200 do
         local event = watch:next()
         if event.type ~= "MODIFIED" then
@@ -84,8 +84,8 @@ describe("a watch", function()
           count = count + 1
         end
       end
-    end)
-    writing:await()
+    end
+    task.timeout(120, task.all, { write, read })
     for index, name in ipairs(all) do
       assert.is_true(told["ADDED " .. name])
       assert.equal(index <= 700 or nil, told["DELETED " .. name])
