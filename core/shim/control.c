@@ -16,13 +16,24 @@
 
 enum { RETRY_MS = 250 };
 
+/* By the time that a hang-up of a device is heard of, the next peer may have come, and its first
+ * lines have been read. Its `hello` then forgets the last one. */
+static bool has_peer(const mp_shim_client *client) {
+  struct pollfd now = {.fd = client->source.fd};
+  return poll(&now, 1, 0) == 0;
+}
+
+/* A device without a peer is ready (hung up) all the time: then we hear of changes only. Asking for
+ * them again would be answered at once, so what is asked for already is left as it is. */
 static void watch(mp_shim_client *client) {
   uint32_t events = client->out_len > 0 ? EPOLLOUT : 0;
   if (!client->eof && client->in_len < MP_SHIM_LINE_CAP)
     events |= EPOLLIN;
-  /* A device without a peer would be ready (hung up) all the time: hear of changes only. */
-  if (client->device)
+  if (client->device && !has_peer(client))
     events = EPOLLIN | EPOLLOUT | EPOLLET;
+  if (events == client->watched)
+    return;
+  client->watched = events;
   mp_shim_loop_change(client->control->loop, &client->source, events);
 }
 
@@ -171,13 +182,12 @@ static bool fill_in(mp_shim_client *client) {
       read(client->source.fd, client->in + client->in_len, MP_SHIM_LINE_CAP - client->in_len);
   if (got > 0) {
     client->in_len += (size_t)got;
+    client->heard = true;
     return true;
   }
-  if (got < 0 && (errno == EAGAIN || errno == EINTR))
+  if (client->device || (got < 0 && (errno == EAGAIN || errno == EINTR)))
     return false;
-  if (client->device)
-    forget_peer(client);
-  else if (got == 0)
+  if (got == 0)
     client->eof = true;
   else
     client->dead = true;
@@ -203,13 +213,6 @@ void mp_shim_client_release(mp_shim_client *client) {
   serve(client);
 }
 
-/* By the time that a hang-up of a device is heard of, the next peer may have come, and its first
- * lines have been read. Its `hello` then forgets the last one. */
-static bool has_peer(const mp_shim_client *client) {
-  struct pollfd now = {.fd = client->source.fd};
-  return poll(&now, 1, 0) == 0;
-}
-
 static void on_client(mp_shim_source *source, uint32_t events) {
   mp_shim_client *client = source->owner;
   bool hung_up = events & (EPOLLHUP | EPOLLERR);
@@ -217,11 +220,15 @@ static void on_client(mp_shim_source *source, uint32_t events) {
     flush(client);
   if (events & EPOLLOUT && client->out_len == 0 && client->control->on_drained)
     client->control->on_drained(client);
+  client->heard = false;
   serve(client); /* also after a hang-up: what was asked for before it is done */
-  if (hung_up && client->device && !has_peer(client))
-    forget_peer(client);
-  else if (hung_up && !client->device)
+  if (hung_up && !client->device)
     client->dead = true;
+  /* The lines of a device's new peer can be here before it is told that there is one. */
+  if (client->device && !client->heard && !has_peer(client)) {
+    forget_peer(client);
+    watch(client);
+  }
 }
 
 static mp_shim_client *add_client(mp_shim_control *control, int fd, bool device) {
@@ -232,8 +239,8 @@ static mp_shim_client *add_client(mp_shim_control *control, int fd, bool device)
   client->device = device;
   client->source = (mp_shim_source){.fd = fd, .on_ready = on_client, .owner = client};
   fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-  uint32_t events = device ? EPOLLIN | EPOLLOUT | EPOLLET : EPOLLIN;
-  if (mp_shim_loop_add(control->loop, &client->source, events) < 0) {
+  client->watched = EPOLLIN;
+  if (mp_shim_loop_add(control->loop, &client->source, client->watched) < 0) {
     free(client);
     return NULL;
   }

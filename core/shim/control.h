@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 enum {
@@ -25,7 +26,9 @@ struct mp_shim_client {
   mp_shim_client *next;
   mp_shim_control *control;
   mp_shim_source source;
+  uint32_t watched;   /* what epoll was asked for */
   bool device;        /* outlives the peers that come and go at its other end */
+  bool heard;         /* something came in this turn */
   bool eof;           /* no more requests will come */
   bool mute;          /* it takes no more answers */
   bool forgotten;     /* a device whose peer is let go: by the next sweep */

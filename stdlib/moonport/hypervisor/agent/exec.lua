@@ -53,7 +53,9 @@ local Session = {}
 Session.__index = Session
 
 local function write(self, text)
+  self.writing = true -- and stays so where it is cancelled half-way
   self.connection:write(text)
+  self.writing = false
 end
 
 -- The next line; the guest's death and the agent's are an end of the connection.
@@ -180,9 +182,10 @@ local function run(agent, argv, named)
   local session = setmetatable({
     agent = agent, connection = agent:open(), argv = argv, room = WINDOW, more = task.event(),
   }, Session)
-  -- Whatever goes wrong in the middle: the end of the connection hangs the command up.
+  -- Whatever goes wrong in the middle: the end of the connection hangs the command up. Nor is a
+  -- connection good for a next request where half of some input was sent.
   local _ <close> = setmetatable({}, { __close = function()
-    if not session.result then agent:close() end
+    if not session.result or session.writing then agent:close() end
   end })
   local ok, why = pcall(start, session, named, source ~= nil)
   if not ok then
