@@ -165,6 +165,13 @@ local function without_nulls(record)
   return record
 end
 
+--- Reads a service's record, as the shim here or the agent in a guest tells it.
+-- @tparam string text JSON
+-- @treturn table without what is null
+function M.record(text)
+  return without_nulls(json.decode(text))
+end
+
 --- Asks a shim and returns its answer.
 -- @tparam string socket
 -- @tparam string request such as `stop grace_ms=5000`
@@ -180,7 +187,7 @@ function M.request(socket, request, seconds)
   end)
   if not answer then fail("closed", "the supervisor closed the connection without an answer") end
   local body = answer:match("^ok (.*)$")
-  if body then return without_nulls(json.decode(body)) end
+  if body then return M.record(body) end
   local code, message = answer:match("^error (%S+) ?(.*)$")
   fail(code or "protocol", message or ("the supervisor answered `%s`"):format(answer))
 end

@@ -15,7 +15,6 @@
 local channels = require "moonport.hypervisor.agent.channel"
 local errors = require "moonport.errors"
 local exec = require "moonport.hypervisor.agent.exec"
-local json = require "moonport.json"
 local shim = require "moonport.shim"
 local task = require "moonport.task"
 
@@ -89,17 +88,6 @@ end
 
 -- Requests.
 
-local function without_nulls(record)
-  for key, value in pairs(record) do
-    if value == json.null then
-      record[key] = nil
-    elseif type(value) == "table" then
-      without_nulls(value)
-    end
-  end
-  return record
-end
-
 local function read_answer(self, request)
   local line = self.channel.connection:read_line()
   -- A greeting is that of another agent: the guest was reset.
@@ -107,7 +95,7 @@ local function read_answer(self, request)
     fail("closed", "the guest's agent closed the connection")
   end
   local body = line:match "^ok (.*)$"
-  if body then return without_nulls(json.decode(body)) end
+  if body then return shim.record(body) end
   local code, message = line:match "^error (%S+) ?(.*)$"
   if code == "unknown-request" then
     fail("unsupported", ("the agent in the guest (version %s) does not know `%s`"):format(
@@ -221,7 +209,7 @@ local function changes(self)
       local line = self.channel.connection:read_line()
       if not line then channels.fail(self.options, "closed", "the guest went away") end
       local body = line:match "^event (.*)$"
-      if body then coroutine.yield(without_nulls(json.decode(body))) end
+      if body then coroutine.yield(shim.record(body)) end
     end
   end)
 end
