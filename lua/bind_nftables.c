@@ -234,15 +234,24 @@ static int monitor_close(lua_State *L) {
   return 0;
 }
 
-/* monitor(netns): events from now on */
-static int l_monitor(lua_State *L) {
+static int open_monitor(lua_State *L, mp_nft_events events) {
   mp_error err = MP_ERROR_INIT;
   const char *netns = luaL_optstring(L, 1, NULL);
   monitor_box *box = lua_newuserdatauv(L, sizeof *box, 0);
   *box = (monitor_box){0};
   luaL_setmetatable(L, MONITOR);
-  int rc = mp_nft_monitor_open(mp_loop_of(L), netns, on_events, box, &box->monitor, &err);
+  int rc = mp_nft_monitor_open(mp_loop_of(L), netns, events, on_events, box, &box->monitor, &err);
   return rc < 0 ? mp_throw(L, &err) : 1;
+}
+
+/* monitor(netns): changes from now on */
+static int l_monitor(lua_State *L) {
+  return open_monitor(L, MP_NFT_CHANGES);
+}
+
+/* trace(netns): what becomes of packets that a rule traces, from now on */
+static int l_trace(lua_State *L) {
+  return open_monitor(L, MP_NFT_TRACES);
 }
 
 /* -- The module ------------------------------------------------------------------------------- */
@@ -261,7 +270,8 @@ static void make_class(lua_State *L, const char *name, const luaL_Reg *methods,
 }
 
 int luaopen_moonport_nftables(lua_State *L) {
-  static const luaL_Reg functions[] = {{"open", l_open}, {"monitor", l_monitor}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"open", l_open}, {"monitor", l_monitor}, {"trace", l_trace}, {NULL, NULL}};
   static const luaL_Reg socket[] = {
       {"apply", socket_apply}, {"list", socket_list}, {"close", socket_close}, {NULL, NULL}};
   static const luaL_Reg monitor[] = {

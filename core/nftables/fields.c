@@ -5,8 +5,8 @@
 #define END                                                                                        \
   { NULL, 0, 0 }
 
-const char *const mp_nft_kind_names[MP_NFT_KINDS] = {"table",    "chain",  "rule",      "set",
-                                                     "elements", "object", "generation"};
+const char *const mp_nft_kind_names[MP_NFT_KINDS] = {"table",    "chain",  "rule",       "set",
+                                                     "elements", "object", "generation", "trace"};
 
 mp_nft_kind mp_nft_kind_named(const char *name) {
   mp_nft_kind kind = 0;
@@ -89,8 +89,9 @@ const mp_nft_field mp_nft_element_fields[] = {{"key", NFTNL_SET_ELEM_KEY, MP_NFT
 static const mp_nft_field no_fields[] = {END};
 
 const mp_nft_field *mp_nft_fields_of(mp_nft_kind kind) {
-  static const mp_nft_field *const all[MP_NFT_KINDS] = {
-      table_fields, chain_fields, rule_fields, set_fields, set_fields, object_fields, no_fields};
+  static const mp_nft_field *const all[MP_NFT_KINDS] = {table_fields, chain_fields, rule_fields,
+                                                        set_fields,   set_fields,   object_fields,
+                                                        no_fields,    no_fields};
   return all[kind];
 }
 

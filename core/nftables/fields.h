@@ -37,11 +37,12 @@ typedef enum {
   MP_NFT_SET,
   MP_NFT_ELEMENTS,
   MP_NFT_OBJECT,
-  MP_NFT_GENERATION, /* only read */
+  MP_NFT_GENERATION, /* only read, like what follows */
+  MP_NFT_TRACE,      /* what a rule, a policy or a chain's end did with one packet */
   MP_NFT_KINDS
 } mp_nft_kind;
 
-/* "table", "chain", "rule", "set", "elements", "object", "generation". */
+/* "table", "chain", "rule", "set", "elements", "object", "generation", "trace". */
 extern const char *const mp_nft_kind_names[MP_NFT_KINDS];
 
 /* The kind with this name, MP_NFT_KINDS where there is none. */

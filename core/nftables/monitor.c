@@ -37,10 +37,12 @@ static void on_readable(uv_poll_t *poll, int status, int events) {
   self->on_events(self->data, &self->messages, lost, lost || got > 0 ? NULL : &err);
 }
 
-int mp_nft_monitor_open(mp_loop *loop, const char *netns, mp_nft_events_cb on_events, void *data,
-                        mp_nft_monitor **monitor, mp_error *err) {
+int mp_nft_monitor_open(mp_loop *loop, const char *netns, mp_nft_events events,
+                        mp_nft_events_cb on_events, void *data, mp_nft_monitor **monitor,
+                        mp_error *err) {
+  unsigned group = events == MP_NFT_TRACES ? NFNLGRP_NFTRACE : NFNLGRP_NFTABLES;
   int fd;
-  if (!mp_nft_load(err) || mp_nft_socket_open(netns, 1u << (NFNLGRP_NFTABLES - 1), &fd, err) < 0)
+  if (!mp_nft_load(err) || mp_nft_socket_open(netns, 1u << (group - 1), &fd, err) < 0)
     return -1;
   mp_nft_monitor *self = mp_alloc(sizeof *self);
   self->fd = fd;

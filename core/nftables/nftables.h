@@ -54,14 +54,20 @@ mp_op *mp_nft_list(mp_nft *nft, mp_loop *loop, mp_nft_writer *writer, mp_nft_cb 
 
 typedef struct mp_nft_monitor mp_nft_monitor;
 
+typedef enum {
+  MP_NFT_CHANGES, /* of the rules */
+  MP_NFT_TRACES   /* of packets for which a rule has set `nftrace` */
+} mp_nft_events;
+
 /* Called when there are events: messages for mp_nft_read, a transaction's ending with a generation.
  * lost: the kernel dropped some before these. On err nothing more comes. May close the monitor. */
 typedef void (*mp_nft_events_cb)(void *data, const mp_buf *messages, bool lost,
                                  const mp_error *err);
 
 /* Begins to listen, and to hold back what comes until it is asked for. */
-int mp_nft_monitor_open(mp_loop *loop, const char *netns, mp_nft_events_cb on_events, void *data,
-                        mp_nft_monitor **monitor, mp_error *err);
+int mp_nft_monitor_open(mp_loop *loop, const char *netns, mp_nft_events events,
+                        mp_nft_events_cb on_events, void *data, mp_nft_monitor **monitor,
+                        mp_error *err);
 
 /* Asks for events: on_events is called once, when there are some. The kernel keeps them until then.
  */

@@ -221,7 +221,7 @@ static bool kind_of(const struct nlmsghdr *nlh, mp_nft_kind *kind, bool *gone) {
       [NFT_MSG_NEWSET] = MP_NFT_SET + 1,          [NFT_MSG_DELSET] = MP_NFT_SET + 1,
       [NFT_MSG_NEWSETELEM] = MP_NFT_ELEMENTS + 1, [NFT_MSG_DELSETELEM] = MP_NFT_ELEMENTS + 1,
       [NFT_MSG_NEWOBJ] = MP_NFT_OBJECT + 1,       [NFT_MSG_DELOBJ] = MP_NFT_OBJECT + 1,
-      [NFT_MSG_NEWGEN] = MP_NFT_GENERATION + 1,
+      [NFT_MSG_NEWGEN] = MP_NFT_GENERATION + 1,   [NFT_MSG_TRACE] = MP_NFT_TRACE + 1,
   };
   unsigned type = NFNL_MSG_TYPE(nlh->nlmsg_type);
   if (NFNL_SUBSYS_ID(nlh->nlmsg_type) != NFNL_SUBSYS_NFTABLES || type > NFT_MSG_MAX ||

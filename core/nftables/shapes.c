@@ -107,8 +107,28 @@ SHAPE(object) = {TEXT(NFTA_OBJ_TABLE, "table"),
 SHAPE(generation) = {NUMBER(NFTA_GEN_ID, "generation"), NUMBER(NFTA_GEN_PROC_PID, "pid"),
                      TEXT(NFTA_GEN_PROC_NAME, "process"), END};
 
-const mp_nft_shape *const mp_nft_shapes[MP_NFT_KINDS] = {table,    chain,  rule,      set,
-                                                         elements, object, generation};
+SHAPE(trace_verdict) = {SIGNED(NFTA_VERDICT_CODE, "verdict"), TEXT(NFTA_VERDICT_CHAIN, "target"),
+                        END};
+
+/* Headers are told as the packet has them, cut off where the kernel cuts them. */
+SHAPE(trace) = {TEXT(NFTA_TRACE_TABLE, "table"),
+                TEXT(NFTA_TRACE_CHAIN, "chain"),
+                NUMBER(NFTA_TRACE_RULE_HANDLE, "handle"),
+                NUMBER(NFTA_TRACE_TYPE, "type"),
+                NEST(NFTA_TRACE_VERDICT, trace_verdict),
+                NUMBER(NFTA_TRACE_ID, "id"),
+                BYTES(NFTA_TRACE_LL_HEADER, "link"),
+                BYTES(NFTA_TRACE_NETWORK_HEADER, "network"),
+                BYTES(NFTA_TRACE_TRANSPORT_HEADER, "transport"),
+                NUMBER(NFTA_TRACE_IIF, "iif"),
+                NUMBER(NFTA_TRACE_OIF, "oif"),
+                NUMBER(NFTA_TRACE_MARK, "mark"),
+                NUMBER(NFTA_TRACE_NFPROTO, "nfproto"),
+                SIGNED(NFTA_TRACE_POLICY, "policy"),
+                END};
+
+const mp_nft_shape *const mp_nft_shapes[MP_NFT_KINDS] = {table,    chain,  rule,       set,
+                                                         elements, object, generation, trace};
 
 /* -- Expressions ------------------------------------------------------------------------------ */
 

@@ -16,7 +16,8 @@
 -- element. All of a batch is done or none. A table, chain or set may hold what is in it, as `list`
 -- gives it: `{op = "add", table = nft.list{table = "moon"}[1]}` puts it back.
 --
---    table    {name, comment, dormant; chains, sets, maps, counters}
+--    table    {name, comment, dormant, owner; chains, sets, maps, counters}; `owner`: only the
+--             socket that makes it may change it, and it goes with that (Linux 5.12)
 --    chain    {table, name, hook, type, priority, policy, device(s), comment; rules}
 --    set      {table, name, type = "ipv4_addr" or a list, flags, timeout, size, counter, comment;
 --              elements}
@@ -53,6 +54,8 @@ local list = require "moonport.nft.list"
 local monitor = require "moonport.nft.monitor"
 local objects = require "moonport.nft.objects"
 local sets = require "moonport.nft.sets"
+local text = require "moonport.nft.text"
+local trace = require "moonport.nft.trace"
 
 local M = {}
 
@@ -220,6 +223,29 @@ end
 -- closed
 function M.monitor(options)
   return monitor.open(options)
+end
+
+--- What becomes of packets, from now on: of those that a rule traces (`set = { nftrace = 1 }`),
+-- every rule that matched them, and how they left each chain.
+--
+--    for step in nft.trace() do print(step.id, step.table, step.chain, step.verdict) end
+-- @tparam ?table options `netns`
+-- @treturn trace an iterator of {id, what = "rule", "return" or "policy", family, table, chain,
+-- handle, verdict, policy, iif, oif (numbers of interfaces), mark, nfproto, ip or ip6 = {saddr,
+-- daddr, protocol}, tcp or udp = {sport, dport}, icmp = {type, code}}; the packet is told with the
+-- first step in a base chain. `id` is a packet's own, as long as the kernel passes on the same
+-- buffer. {lost = true} where the kernel had to drop some. To be closed
+function M.trace(options)
+  return trace.open(options)
+end
+
+--- A rule as the `nft` program writes it.
+-- @tparam table rule as `list` gives it
+-- @tparam ?string family of its table, "inet" unless told
+-- @treturn string what is not known here stands in it as `<NAME>`, and what is iptables' as `xt
+-- match "NAME"`
+function M.text(rule, family)
+  return text.rule(rule, family)
 end
 
 --- A priority's number.

@@ -143,6 +143,51 @@ describe("nft", function()
     assert.same(expected, rules_by_nft "c")
   end)
 
+  it("writes rules as text as the nft program does", function()
+    local rules = {}
+    for i, each in ipairs(SPOKEN) do rules[i] = each[1] end
+    with_chain(rules)
+    for i, rule in ipairs(chain_of("c").rules) do
+      assert.equal(SPOKEN[i][2], (nft.text(rule):gsub(" packets 0 bytes 0", "")))
+    end
+    clean()
+    add_nat(TRANSLATED)
+    local seen = { pre = 0, post = 0 }
+    for _, each in ipairs(TRANSLATED) do
+      local chain = each[2]
+      seen[chain] = seen[chain] + 1
+      assert.equal(each[3], nft.text(chain_of(chain).rules[seen[chain]]))
+    end
+  end)
+
+  it("writes any ruleset of the nft program as text that it takes, and means the same", function()
+    process.run { "nft", "-f", FIXTURES .. "ruleset.nft" }
+    local before, input = nft.list(), {}
+    for _, each in ipairs(before) do
+      for _, chain in ipairs(each.chains) do
+        input[#input + 1] = ("flush chain %s %s %s"):format(each.family, each.name, chain.name)
+        for _, rule in ipairs(chain.rules) do
+          input[#input + 1] = ("add rule %s %s %s %s"):format(each.family, each.name, chain.name,
+            nft.text(rule, each.family))
+        end
+      end
+    end
+    process.run { "nft", "-f", "-", input = table.concat(input, "\n") .. "\n" }
+    local function meaning(tables)
+      local rules = {}
+      for _, each in ipairs(tables) do
+        for _, chain in ipairs(each.chains) do
+          for _, rule in ipairs(chain.rules) do
+            rules[#rules + 1] = { each.family, each.name, chain.name, bare(rule) }
+          end
+        end
+      end
+      return rules
+    end
+    assert.same(meaning(before), meaning(nft.list()))
+    process.run { "nft", "flush", "ruleset" }
+  end)
+
   it("writes translations that the nft program prints as they are meant", function()
     add_nat(TRANSLATED)
     local expected = { pre = {}, post = {} }
@@ -404,6 +449,67 @@ describe("nft", function()
       gone = gone or change.what == "table" and change.gone and change.table == "moon"
     end
     assert.is_true(gone)
+  end)
+
+  -- Sends a datagram to a port of our own.
+  local function send(port)
+    process.run { "bash", "-c", ("echo x >/dev/udp/127.0.0.1/%d"):format(port), check = false }
+  end
+
+  local function with_trace(verdict)
+    nft.apply {
+      { table = { name = "moon" } },
+      { chain = { table = "moon", name = "mark", hook = "output", priority = -400 } },
+      { rule = { table = "moon", chain = "mark", udp = { dport = 7777 }, set = { nftrace = 1 } } },
+      { chain = { table = "moon", name = "next" } },
+      { rule = { table = "moon", chain = "next", udp = { dport = 7777 }, verdict = verdict } },
+      { chain = { table = "moon", name = "out", hook = "output", policy = "drop" } },
+      { rule = { table = "moon", chain = "out", verdict = "jump next" } },
+    }
+  end
+
+  it("tells what each rule does with a packet that is traced", function()
+    with_trace "drop"
+    local trace <close> = nft.trace()
+    send(7777)
+    local steps, last = {}, {}
+    while last.verdict ~= "drop" do
+      last = trace:next()
+      steps[#steps + 1] = ("%s %s %s"):format(last.what, last.chain, last.verdict or last.policy)
+    end
+    assert.same({ "rule mark continue", "policy mark accept", "rule out jump next",
+      "rule next drop" }, steps)
+    assert.equal(chain_of("next").rules[1].handle, last.handle)
+    assert.equal("inet", last.family)
+    assert.equal("moon", last.table)
+  end)
+
+  it("tells the packet with its first step, and a policy that drops it", function()
+    with_trace "continue"
+    local trace <close> = nft.trace()
+    send(7777)
+    local first = trace:next()
+    assert.same({ protocol = "udp", saddr = "127.0.0.1", daddr = "127.0.0.1" }, first.ip)
+    assert.equal(7777, first.udp.dport)
+    assert.equal("ipv4", first.nfproto)
+    assert.equal(1, first.oif)
+    local last = first
+    while last.policy ~= "drop" do
+      assert.equal(first.id, last.id)
+      last = trace:next()
+    end
+    assert.equal("policy", last.what)
+    assert.equal("out", last.chain)
+  end)
+
+  it("makes a table that goes with its socket, and that nobody else changes", function()
+    local own = nft.open()
+    own:apply { { table = { name = "mine", owner = true } } }
+    assert.is_true(nft.table("mine").owner)
+    local _, why = try(nft.apply, { { op = "delete", table = { name = "mine" } } })
+    assert.truthy(errors.is(why, "nft", "EPERM"))
+    own:close()
+    assert.is_nil(nft.table "mine")
   end)
 
   it("ends a wait for events when it is closed or cancelled", function()

@@ -290,6 +290,88 @@ static void an_event_tells_who_changed_the_rules(void **state) {
   mp_buf_free(&messages);
 }
 
+/* -- Traces ----------------------------------------------------------------------------------- */
+
+static void append_attribute(mp_buf *to, unsigned type, const void *data, size_t len) {
+  struct nlattr attribute = {.nla_len = (uint16_t)(NLA_HDRLEN + len), .nla_type = (uint16_t)type};
+  mp_buf_append(to, &attribute, sizeof attribute);
+  mp_buf_append(to, data, len);
+  mp_buf_append(to, "\0\0\0", NLA_ALIGN(len) - len);
+}
+
+static void append_u32(mp_buf *to, unsigned type, uint32_t value) {
+  value = __builtin_bswap32(value);
+  append_attribute(to, type, &value, sizeof value);
+}
+
+/* What a rule that leads to another chain says of a packet that came in by interface 3. */
+static void append_trace(mp_buf *to) {
+  struct {
+    struct nlmsghdr header;
+    struct nfgenmsg family;
+  } head = {.header = {.nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_TRACE},
+            .family = {.nfgen_family = NFPROTO_INET}};
+  uint64_t handle = __builtin_bswap64(7);
+  mp_buf verdict = MP_BUF_INIT;
+  append_u32(&verdict, NFTA_VERDICT_CODE, (uint32_t)NFT_JUMP);
+  append_attribute(&verdict, NFTA_VERDICT_CHAIN, "next", 5);
+  mp_buf_append(to, &head, sizeof head);
+  append_u32(to, NFTA_TRACE_ID, 0xcafe);
+  append_u32(to, NFTA_TRACE_TYPE, NFT_TRACETYPE_RULE);
+  append_attribute(to, NFTA_TRACE_TABLE, "moon", 5);
+  append_attribute(to, NFTA_TRACE_CHAIN, "input", 6);
+  append_attribute(to, NFTA_TRACE_RULE_HANDLE, &handle, sizeof handle);
+  append_attribute(to, NFTA_TRACE_VERDICT | NLA_F_NESTED, verdict.data, verdict.len);
+  append_u32(to, NFTA_TRACE_IIF, 3);
+  append_attribute(to, NFTA_TRACE_NETWORK_HEADER, "EIP", 3);
+  append_u32(to, NFTA_TRACE_POLICY, NF_ACCEPT);
+  append_u32(to, NFTA_TRACE_MAX + 5, 1); /* of a newer kernel */
+  ((struct nlmsghdr *)to->data)->nlmsg_len = (uint32_t)to->len;
+  mp_buf_free(&verdict);
+}
+
+static void a_trace_tells_the_packet_the_rule_and_its_verdict(void **state) {
+  (void)state;
+  mp_buf messages = MP_BUF_INIT;
+  append_trace(&messages);
+  assert_reads(&messages, "trace 1: id=51966 type=3 table=`moon` chain=`input` handle=7 verdict=-3"
+                          " target=`next` iif=3 network=`EIP` policy=1;");
+  mp_buf_free(&messages);
+}
+
+static void a_trace_that_is_cut_off_is_an_error(void **state) {
+  (void)state;
+  mp_buf messages = MP_BUF_INIT;
+  append_trace(&messages);
+  for (size_t len = 1; len < messages.len; len++) {
+    mp_error err = MP_ERROR_INIT;
+    mp_buf seen = MP_BUF_INIT;
+    char *copy = memcpy(malloc(len), messages.data, len);
+    assert_int_equal(mp_nft_read(copy, len, &visitor, &seen, &err), -1);
+    mp_error_reset(&err);
+    mp_buf_free(&seen);
+    free(copy);
+  }
+  mp_buf_free(&messages);
+}
+
+/* Whatever length an attribute claims, nothing behind the message is read. */
+static void an_attribute_of_a_trace_may_lie_about_its_length(void **state) {
+  (void)state;
+  mp_buf messages = MP_BUF_INIT;
+  append_trace(&messages);
+  for (size_t at = NLMSG_LENGTH(sizeof(struct nfgenmsg)); at + 2 <= messages.len; at += 2) {
+    mp_error err = MP_ERROR_INIT;
+    mp_buf seen = MP_BUF_INIT;
+    char *copy = memcpy(malloc(messages.len), messages.data, messages.len);
+    memset(copy + at, 0xff, 2);
+    assert_int_equal(mp_nft_read(copy, messages.len, &visitor, &seen, &err), 0);
+    mp_buf_free(&seen);
+    free(copy);
+  }
+  mp_buf_free(&messages);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_rule_is_read_as_it_was_written),
@@ -299,6 +381,9 @@ int main(void) {
       cmocka_unit_test(a_message_that_is_cut_off_is_an_error),
       cmocka_unit_test(a_refusal_names_its_message_and_the_kernels_words),
       cmocka_unit_test(an_event_tells_who_changed_the_rules),
+      cmocka_unit_test(a_trace_tells_the_packet_the_rule_and_its_verdict),
+      cmocka_unit_test(a_trace_that_is_cut_off_is_an_error),
+      cmocka_unit_test(an_attribute_of_a_trace_may_lie_about_its_length),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,7 +8,7 @@ local userdata = require "moonport.nft.userdata"
 local M = {}
 
 local COUNTER = 1
-local DORMANT = 1
+local DORMANT, OWNER = 1, 2
 local BASE = 1
 local ACCEPT = 1
 
@@ -66,7 +66,7 @@ end
 
 --- The fields of each kind of object, for checks.
 M.TABLE = {
-  family = true, name = true, comment = true, dormant = true, handle = true,
+  family = true, name = true, comment = true, dormant = true, owner = true, handle = true,
   chains = true, sets = true, maps = true, counters = true, rules = true,
 }
 
@@ -79,7 +79,8 @@ function M.table(def)
     kind = "table",
     family = M.family(def.family),
     name = M.name(def.name, "table.name"),
-    flags = def.dormant and DORMANT or nil,
+    flags = (def.dormant or def.owner)
+      and (def.dormant and DORMANT or 0) | (def.owner and OWNER or 0) or nil,
     userdata = userdata.comment(def.comment),
   }
 end
@@ -94,6 +95,7 @@ function M.read_table(message)
     handle = message.handle,
     comment = userdata.comment_of(message.userdata),
     dormant = (message.flags or 0) & DORMANT ~= 0 or nil,
+    owner = (message.flags or 0) & OWNER ~= 0 or nil,
     chains = {},
     sets = {},
     maps = {},
