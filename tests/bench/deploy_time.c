@@ -1,6 +1,8 @@
 /* What starting and ending services costs at the least: posix_spawn of N `sleep`s, and waiting
  * until each has executed its program. Prints milliseconds a process. */
 #define _GNU_SOURCE
+#include <err.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
@@ -23,11 +25,14 @@ static pid_t start(char *const *argv) {
   int ends[2];
   pid_t pid;
   char byte;
-  if (pipe2(ends, O_CLOEXEC) < 0 || posix_spawn(&pid, argv[0], NULL, NULL, argv, environ) != 0)
-    exit(1);
+  if (pipe2(ends, O_CLOEXEC) < 0)
+    err(1, "pipe2");
+  errno = posix_spawn(&pid, argv[0], NULL, NULL, argv, environ);
+  if (errno)
+    err(1, "%s", argv[0]);
   close(ends[1]);
   if (read(ends[0], &byte, 1) != 0)
-    exit(1);
+    errx(1, "%s did not start", argv[0]);
   close(ends[0]);
   return pid;
 }
