@@ -377,7 +377,7 @@ static int read_version(store_db *db, size_t known, size_t *version, mp_error *e
  * transaction; *done is set when nothing is left to do. */
 static int migrate_step(store_db *db, const char *const *scripts, size_t count, bool *done,
                         mp_error *err) {
-  size_t version;
+  size_t version = 0;
   if (store_db_exec(db, "BEGIN IMMEDIATE", err) < 0 || read_version(db, count, &version, err) < 0)
     return -1;
   *done = version == count;
@@ -396,7 +396,7 @@ static int migrate_step(store_db *db, const char *const *scripts, size_t count, 
 }
 
 static int migrate(store_db *db, const char *const *scripts, size_t count, mp_error *err) {
-  size_t version;
+  size_t version = 0;
   if (read_version(db, count, &version, err) < 0)
     return -1;
   for (bool done = version == count; !done;)

@@ -34,7 +34,7 @@ typedef int (*setter)(mp_shim_spec *spec, const char *key, char *value, mp_shim_
 
 #define NUMBER_SETTER(field, base, low, high)                                                      \
   static int set_##field(mp_shim_spec *spec, const char *key, char *value, mp_shim_error *err) {   \
-    int64_t number;                                                                                \
+    int64_t number = 0;                                                                            \
     if (parse_number(key, value, base, low, high, &number, err) < 0)                               \
       return -1;                                                                                   \
     spec->field = number;                                                                          \
@@ -132,7 +132,7 @@ static int set_cgroup(mp_shim_spec *spec, const char *key, char *value, mp_shim_
 }
 
 static int set_group(mp_shim_spec *spec, const char *key, char *value, mp_shim_error *err) {
-  int64_t number;
+  int64_t number = 0;
   if (parse_number(key, value, 10, 0, UINT32_MAX - 1, &number, err) < 0)
     return -1;
   if (spec->group_count == MP_SHIM_GROUPS_MAX)
@@ -159,7 +159,7 @@ static int set_stop_signal(mp_shim_spec *spec, const char *key, char *value, mp_
 
 static int set_nofile(mp_shim_spec *spec, const char *key, char *value, mp_shim_error *err) {
   char *colon = strchr(value, ':');
-  int64_t soft, hard;
+  int64_t soft = 0, hard;
   if (colon)
     *colon = '\0';
   if (parse_number(key, value, 10, 1, INT32_MAX, &soft, err) < 0)
