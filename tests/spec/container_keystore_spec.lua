@@ -138,6 +138,10 @@ describe("a keystore as a Secret", function()
     put("real", "1")
     process.run { "ln", "-s", "real", keys .. "/link" }
     assert.equal("put the file itself there", refusal("keys/link` is a symbolic link").hint)
+    -- Whatever it leads to: a pod would not have that.
+    fs.remove(keys .. "/link")
+    process.run { "ln", "-s", "/etc/passwd", keys .. "/link" }
+    assert.equal("put the file itself there", refusal("keys/link` is a symbolic link").hint)
     fs.remove(keys .. "/link")
     process.run { "mkfifo", "-m", "600", keys .. "/pipe" }
     refusal "keys/pipe` is a fifo"

@@ -89,8 +89,9 @@ end
 -- @raise {kind="keystore"} naming the first file that cannot be given to a pod, or that others can
 --   read
 function M.list(path)
-  keystore.check(path)
+  keystore.check_there(path)
   local files, total, largest = list_files(path)
+  keystore.check(path)
   check_size(path, total, largest)
   table.sort(files, function(a, b) return a.path < b.path end)
   return files
