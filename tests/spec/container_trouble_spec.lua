@@ -81,7 +81,7 @@ describe("trouble of a pod", function()
     end
     local found = trouble.of_pod(unschedulable "0/1 nodes are available: 1 Insufficient memory.")
     assert.equal("Unschedulable", found.reason)
-    assert.is_true(found.patience > 0 and found.patience <= 10)
+    assert.is_true(found.patience > 0 and found.patience <= 20)
     assert.matches("limits", found.hint)
     local volume = trouble.of_pod(unschedulable "pod has unbound immediate PersistentVolumeClaims.")
     assert.is_true(volume.patience > found.patience)
@@ -101,11 +101,20 @@ describe("trouble told by an event", function()
     return { type = "Warning", reason = reason, message = message, metadata = {} }
   end
 
-  it("ends the wait where an admission or a quota refuses pods", function()
-    local found = trouble.of_event(event("FailedCreate",
-      "create Pod x-0 failed: pods \"x-0\" is forbidden: exceeded quota: small"))
+  it("ends the wait where an admission refuses pods, or a quota again and again", function()
+    local function refused(why)
+      return trouble.of_event(event("FailedCreate",
+        "create Pod x-0 in StatefulSet x failed error: pods \"x-0\" is forbidden: " .. why))
+    end
+    local found = refused "violates PodSecurity \"restricted:latest\""
     assert.equal(0, found.patience)
+    assert.matches("container.security", found.hint, 1, true)
+    -- It counts a pod that has just gone.
+    found = refused "exceeded quota: small"
+    assert.is_true(found.patience > 0 and found.patience < 10 and found.repeats)
     assert.matches("ResourceQuota", found.hint)
+    -- The controller that makes it is late.
+    assert.is_true(refused("error looking up service account x/default: not found").patience > 0)
     assert.is_true(trouble.of_event(event("FailedCreate", "etcd is slow")).patience > 0)
   end)
 
@@ -131,7 +140,7 @@ end)
 
 describe("progress", function()
   local function view(fields)
-    local found = { pods = {}, events = {}, scaling = {}, replicas = 1 }
+    local found = { pods = {}, events = {}, scaling = {}, pulls = {}, replicas = 1 }
     for key, value in pairs(fields) do found[key] = value end
     return found
   end
@@ -166,6 +175,12 @@ describe("progress", function()
     local found = progress.troubles(view { pods = { u1 = waiting("ContainerCreating") },
       events = { about } })
     assert.equal("svc-r1", found[1].pod)
+  end)
+
+  it("knows what autoscalers say when they add a node", function()
+    assert.is_true(trouble.is_scaling { reason = "TriggeredScaleUp" })
+    assert.is_true(trouble.is_scaling { reason = "Nominated" }) -- Karpenter
+    assert.is_false(trouble.is_scaling { reason = "NotTriggerScaleUp" })
   end)
 
   it("waits longer for a node that an autoscaler adds", function()

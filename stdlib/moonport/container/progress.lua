@@ -4,6 +4,7 @@
 --       set = StatefulSet or nil, pods = { uid -> Pod }, replicas = 3,
 --       events = { list of troubles with `object` (uid) },   -- of moonport.container.trouble
 --       scaling = { uid -> true },                           -- an autoscaler adds a node for it
+--       pulls = { uid -> why its image could not be pulled },
 --     }
 -- @module moonport.container.progress
 
@@ -86,7 +87,7 @@ local function add(list, found, pod)
   local copy = {}
   for key, value in pairs(found) do copy[key] = value end
   copy.pod = pod and pod.metadata.name
-  copy.key = ("%s %s %s"):format(copy.pod or copy.about or "", copy.reason, copy.container or "")
+  copy.key = ("%s %s %s"):format(copy.pod or "", copy.family or copy.reason, copy.container or "")
   list[#list + 1] = copy
 end
 
@@ -98,7 +99,7 @@ function M.troubles(view)
   for _, pod in ipairs(M.pods(view)) do
     counted[pod.metadata.uid] = pod
     if not M.is_ready(pod) and not pod.metadata.deletionTimestamp then
-      local found = trouble.of_pod(pod)
+      local found = trouble.of_pod(pod, view.pulls[pod.metadata.uid])
       if found and found.reason == "Unschedulable" and view.scaling[pod.metadata.uid] then
         found.patience = trouble.SCALING
       end

@@ -1,10 +1,12 @@
 --- Waiting until the pods of a deployment are ready; or until it is clear that they will not be.
 --
 -- Pods, their StatefulSet and events are watched. What does not mend by itself (an image that
--- cannot be pulled, a crash loop, an exhausted quota) ends the wait at once; what often does (no
--- room on any node, a volume that is being attached) when it has stood for a little while, see
--- `moonport.container.trouble`. `ready.timeout` counts from when a pod has started, since pulling
--- an image takes as long as it takes; and anew whenever one more of several is ready.
+-- cannot be pulled, a crash loop, an admission that refuses it) ends the wait at once; what often
+-- does (no room on any node, a volume that is being attached) when it has stood for a little while,
+-- and what only events tell of when it was told again after that while: of what has passed by then,
+-- there is no event. See `moonport.container.trouble`. `ready.timeout` counts from when a pod has
+-- started, since pulling an image takes as long as it takes; and anew whenever one more of several
+-- is ready.
 -- @module moonport.container.ready
 
 local clock = require "moonport.clock"
@@ -54,6 +56,7 @@ function take.pod(view, message)
   local pod = message.event.object
   view.pods[pod.metadata.uid] = message.event.type ~= "DELETED" and pod or nil
   view.lost = message.event.type == "DELETED" and pod or view.lost
+  view.pulls[pod.metadata.uid] = trouble.pull_failure(pod) or view.pulls[pod.metadata.uid]
 end
 
 function take.set(view, message)
@@ -71,26 +74,35 @@ local function take_about(view, object, message)
   if ours and not message.former then return about.uid, false end
 end
 
+-- The last of a kind says how it stands; since when, the first.
+local function remember(view, found, event, now)
+  found.version = event.metadata.resourceVersion
+  found.first, found.last = found.of_pod and now - trouble.span(event) or now, now
+  for index, other in ipairs(view.events) do
+    if other.object == found.object and other.reason == found.reason then
+      if other.version == found.version then return end
+      if other.patience == found.patience then found.first = math.min(found.first, other.first) end
+      table.remove(view.events, index)
+      break
+    end
+  end
+  view.events[#view.events + 1] = found
+end
+
 function take.event(view, message)
   local object = message.event.object
   local uid, of_pod = take_about(view, object, message)
   if not uid or message.event.type == "DELETED" then return end
   if trouble.is_scaling(object) then view.scaling[uid] = true end
+  view.pulls[uid] = trouble.pull_failure(object) or view.pulls[uid]
   local found = trouble.of_event(object)
   if not found then
     if object.reason == "Unhealthy" and not message.former then view.probe = object.message end
     return
   end
   found.object, found.of_pod = uid, of_pod
-  found.about = ("%s %s"):format(object.involvedObject.kind, object.involvedObject.name)
-  -- The last of a kind says how it stands.
-  for index, other in ipairs(view.events) do
-    if other.object == uid and other.reason == found.reason then
-      table.remove(view.events, index)
-      break
-    end
-  end
-  view.events[#view.events + 1] = found
+  found.where = ("%s `%s`"):format(object.involvedObject.kind, object.involvedObject.name)
+  remember(view, found, object, clock.monotonic())
 end
 
 -- ---- judging ------------------------------------------------------------------------------------
@@ -102,7 +114,7 @@ local function fail(code, message, hint, more)
 end
 
 local function fail_of(found)
-  local where = found.pod and ("pod `%s`"):format(found.pod) or found.about or "the service"
+  local where = found.pod and ("pod `%s`"):format(found.pod) or found.where or "the service"
   fail("failed", ("%s: %s"):format(where, trouble.describe(found)), found.hint,
     { reason = found.reason })
 end
@@ -111,10 +123,10 @@ end
 local function bear(view, now)
   local standing, next_at = {}, math.huge
   for _, found in ipairs(progress.troubles(view)) do
-    local since = view.since[found.key] or now
+    local since = found.first or view.since[found.key] or now
     standing[found.key] = since
-    if now - since >= found.patience then fail_of(found) end
-    next_at = math.min(next_at, since + found.patience)
+    if (found.repeats and found.last or now) - since >= found.patience then fail_of(found) end
+    if not found.repeats then next_at = math.min(next_at, since + found.patience) end
   end
   view.since = standing
   return next_at
@@ -208,7 +220,8 @@ local function new_view(ctx, intent)
   local manifest = ctx.manifest
   local is_set = intent.kind == "StatefulSet"
   return {
-    name = intent.name, is_set = is_set, pods = {}, events = {}, scaling = {}, since = {},
+    name = intent.name, is_set = is_set, pods = {}, events = {}, scaling = {}, pulls = {},
+    since = {},
     claims = names.DATA_VOLUME .. "-" .. names.base(ctx),
     replicas = is_set and manifest.container.replicas or 1,
     ready_seconds = manifest.registration and manifest.registration.timeout

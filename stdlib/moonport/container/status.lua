@@ -72,7 +72,8 @@ function M.of_pod(pod, about)
   local status = pod.status or {}
   local condition = CONDITIONS[status.phase] or "Pending"
   -- Kubernetes still says `Running` of a pod that crashes again and again.
-  if found and found.patience == 0 and condition ~= "Finished" then condition = "Error" end
+  local is_error = found and (found.patience == 0 or found.container)
+  if is_error and condition ~= "Finished" then condition = "Error" end
   return {
     state = state, condition = condition,
     reason = reason or found and found.reason or status.reason,

@@ -2,23 +2,31 @@
 --
 -- A trouble is
 --
---   {reason, message, hint, container, exit, patience}
+--   {reason, message, hint, container, exit, patience, repeats, family}
 --
 -- `patience` is how many seconds it may stand before it counts: 0 for what does not mend by itself;
 -- more for what often does, such as a pod that no node takes while the one before it still frees
--- its memory. `exit` ({code, signal, oom, at}) tells how a container ended.
+-- its memory. `repeats` (what events tell of) says that it stands only as long as it is told again:
+-- a node that tries once more and gets on tells nothing. `family` is what several reasons of one
+-- trouble have in common. `exit` ({code, signal, oom, at}) tells how a container ended.
 -- @module moonport.container.trouble
 
+local logs = require "moonport.logs"
 
 local M = {}
 
 -- How long what often mends by itself is put up with.
-local SCHEDULING = 5    -- the one before may still give back what it had
+local SCHEDULING = 15   -- the one before may still give back what it had; an autoscaler may think
 local SCALING = 600     -- an autoscaler adds a node
 local BINDING = 60      -- a volume is being provisioned
-local MOUNTING = 15     -- a volume is being attached; the node's view of a Secret lags
-local SANDBOX = 20      -- the network plugin of a new node
+local MOUNTING = 30     -- a volume is being attached
+local SANDBOX = 30      -- the network plugin of a new node
 local MAKING = 15       -- an API that is about to answer
+local QUOTA = 5         -- it still counts the pod that has just gone
+local LOOKING = 10      -- a node's view of Secrets and ConfigMaps lags: it looks again soon
+local AGAIN = 25        -- what a node tries again after 10 s: twice in vain
+local PULLING = 60      -- a registry that is busy, or slow
+local CAUSE = 3         -- an event is about to tell why
 
 local IMAGE_HINT = "is `image` right, and does a registry that the node reaches have it? What is "
   .. "only on this host has to be loaded into the node's container runtime"
@@ -40,6 +48,31 @@ local function pull_hint(message)
   return IMAGE_HINT
 end
 
+-- Answers of a registry that does not answer now, and of a network that is slow. That nobody
+-- listens there, or that no such host is known, is not among them.
+local PASSING = {
+  "timeout", "timed out", "deadline exceeded", "toomanyrequests", "too many requests",
+  "connection reset", "unexpected eof", "temporary failure", "500 internal server error",
+  "502 bad gateway", "503 service unavailable", "504 gateway time",
+}
+
+local function passes(message)
+  local lower = message:lower()
+  for _, words in ipairs(PASSING) do
+    if lower:find(words, 1, true) then return true end
+  end
+  return false
+end
+
+local function pull_patience(message) return passes(message) and PULLING or 0 end
+
+-- A node that was not quick enough, or has not seen a Secret yet that is there, tries again.
+local function make_patience(message)
+  local again = passes(message) or message:find("not found", 1, true)
+    or message:find("failed to sync", 1, true) or message:find("is reserved for", 1, true)
+  return again and not message:find("executable file", 1, true) and AGAIN or 0
+end
+
 local function config_hint(message)
   if message:find("runAsNonRoot", 1, true) or message:find("run as root", 1, true) then
     return "the image runs as root: set `container.security.run_as_user`, or "
@@ -59,22 +92,27 @@ local function start_hint(message)
   end
 end
 
--- Reasons why a container waits, that do not mend by themselves: reason -> hint.
+local function never() return 0 end
+
+-- Reasons why a container waits: reason -> hint and patience, functions of the message.
 local WAITING = {
-  ErrImagePull = pull_hint,
-  ImagePullBackOff = pull_hint,
-  ImageInspectError = pull_hint,
-  RegistryUnavailable = pull_hint,
-  InvalidImageName = function() return "an image is written `registry/name:tag`" end,
-  ErrImageNeverPull = function()
-    return "with `image_pull_policy = \"Never\"` the node must have it: load it into the node's "
-      .. "container runtime (`ctr -n k8s.io images import FILE`)"
-  end,
-  CreateContainerConfigError = config_hint,
-  CreateContainerError = start_hint,
-  RunContainerError = start_hint,
-  PreStartHookError = start_hint,
-  PostStartHookError = start_hint,
+  ErrImagePull = { pull_hint, pull_patience },
+  ImagePullBackOff = { pull_hint, pull_patience },
+  ImageInspectError = { pull_hint, pull_patience },
+  RegistryUnavailable = { pull_hint, pull_patience },
+  InvalidImageName = { function() return "an image is written `registry/name:tag`" end, never },
+  ErrImageNeverPull = {
+    function()
+      return "with `image_pull_policy = \"Never\"` the node must have it: load it into the node's "
+        .. "container runtime (`ctr -n k8s.io images import FILE`)"
+    end,
+    never,
+  },
+  CreateContainerConfigError = { config_hint, make_patience },
+  CreateContainerError = { start_hint, make_patience },
+  RunContainerError = { start_hint, make_patience },
+  PreStartHookError = { start_hint, never },
+  PostStartHookError = { start_hint, never },
 }
 
 local SIGNALS = { [1] = "SIGHUP", [2] = "SIGINT", [3] = "SIGQUIT", [4] = "SIGILL", [6] = "SIGABRT",
@@ -127,20 +165,35 @@ local function crash_loop(status, waiting)
   }
 end
 
-local function of_container(status)
+-- What a node says while it waits before it pulls again; why, it says no more. (Newer ones do.)
+local BACK_OFF = "^Back%-off pulling image [^:]*$"
+
+local function is_back_off(waiting)
+  local text = waiting.message and waiting.message:gsub('"[^"]*"', "")
+  return waiting.reason == "ImagePullBackOff" and (not text or text:find(BACK_OFF) ~= nil)
+end
+
+local function of_waiting(status, waiting, cause)
+  local message, hint = waiting.message or "", WAITING[waiting.reason]
+  local is_untold = is_back_off(waiting)
+  if is_untold and cause then message, is_untold = cause, false end
+  return {
+    reason = waiting.reason,
+    message = message ~= "" and message or ("image `%s`"):format(status.image or "?"),
+    hint = hint[1](message), patience = is_untold and CAUSE or hint[2](message),
+    -- A node goes from one to the other, and it is the same trouble.
+    family = hint[2] == pull_patience and "pull" or nil,
+  }
+end
+
+local function of_container(status, cause)
   local waiting = (status.state or {}).waiting
   if not waiting or not waiting.reason then return nil end
   local found
   if waiting.reason == "CrashLoopBackOff" then
     found = crash_loop(status, waiting)
   elseif WAITING[waiting.reason] then
-    local message = waiting.message or ""
-    found = {
-      reason = waiting.reason,
-      message = message ~= "" and message or ("image `%s`"):format(status.image or "?"),
-      hint = WAITING[waiting.reason](message),
-      patience = 0,
-    }
+    found = of_waiting(status, waiting, cause)
   end
   if found then found.container = status.name end
   return found
@@ -216,15 +269,28 @@ local function of_scheduling(pod)
   }
 end
 
+--- What a pod or an event says about why an image could not be pulled.
+-- @tparam table object a pod, or an event of one
+-- @treturn ?string
+function M.pull_failure(object)
+  local message = object.message or ""
+  if object.reason == "Failed" and message:find("^Failed to pull image") then return message end
+  for _, status in ipairs((object.status or {}).containerStatuses or {}) do
+    local waiting = (status.state or {}).waiting or {}
+    if waiting.reason == "ErrImagePull" then return waiting.message end
+  end
+end
+
 --- What keeps a pod from its work.
 -- @tparam table pod
+-- @tparam[opt] string cause why its image could not be pulled, as `pull_failure` told before
 -- @treturn ?table trouble
-function M.of_pod(pod)
+function M.of_pod(pod, cause)
   local status = pod.status or {}
   if status.phase == "Failed" then return of_failed(pod) end
   for _, list in ipairs { status.initContainerStatuses or {}, status.containerStatuses or {} } do
     for _, container in ipairs(list) do
-      local found = of_container(container)
+      local found = of_container(container, cause)
       if found then return found end
     end
   end
@@ -232,9 +298,10 @@ function M.of_pod(pod)
 end
 
 local function volume_patience(message)
-  local certain = message:find("not found", 1, true) or message:find("type check failed", 1, true)
+  local certain = message:find("type check failed", 1, true)
     or message:find("is not a directory", 1, true)
-  return certain and 2 or MOUNTING
+  if certain then return 2 end
+  return message:find("not found", 1, true) and LOOKING or MOUNTING
 end
 
 local function volume_hint(message)
@@ -250,7 +317,10 @@ local function sandbox_hint(message)
 end
 
 local function making_patience(message)
-  for _, word in ipairs { "forbidden", "exceeded quota", "denied the request", "is invalid" } do
+  if message:find("exceeded quota", 1, true) then return QUOTA end
+  -- The account of a new namespace is made a moment later.
+  if message:find("error looking up service account", 1, true) then return MAKING end
+  for _, word in ipairs { "forbidden", "denied the request", "is invalid" } do
     if message:find(word, 1, true) then return 0 end
   end
   return MAKING
@@ -297,14 +367,34 @@ function M.of_event(event)
   local message = event.message or ""
   local patience = known[1]
   if type(patience) == "function" then patience = patience(message) end
-  return { reason = event.reason, message = message, hint = known[2](message), patience = patience }
+  return {
+    reason = event.reason, message = message, hint = known[2](message), patience = patience,
+    repeats = true,
+  }
 end
+
+local function seconds_of(time)
+  return type(time) == "string" and logs.seconds(time) or nil
+end
+
+--- For how long an event has been told again and again, by the clock of who tells it.
+-- @tparam table event
+-- @treturn number seconds
+function M.span(event)
+  local series = event.series or {}
+  local first = seconds_of(event.firstTimestamp) or seconds_of(event.eventTime)
+  local last = seconds_of(series.lastObservedTime) or seconds_of(event.lastTimestamp)
+  return first and last and math.max(0, last - first) or 0
+end
+
+-- What autoscalers say: the cluster-autoscaler, and Karpenter.
+local ADDS = { TriggeredScaleUp = true, Nominated = true }
 
 --- True for an event by which an autoscaler says that it adds a node for the pod.
 -- @tparam table event
 -- @treturn boolean
 function M.is_scaling(event)
-  return event.reason == "TriggeredScaleUp"
+  return ADDS[event.reason] == true
 end
 
 --- How long a pod may then wait for its node, in seconds.
