@@ -352,8 +352,7 @@ static void could_not_start(mp_shim_supervisor *sup, const mp_shim_error *err) {
   mp_shim_log_note(&sup->notes, "start failed: %s", err->message);
 }
 
-/* Looks whether it is known if the program was executed; `exec` is closed then. */
-static void look_at_exec(mp_shim_supervisor *sup) {
+void mp_shim_look_at_exec(mp_shim_supervisor *sup) {
   mp_shim_error err;
   if (sup->exec.fd < 0)
     return;
@@ -372,7 +371,7 @@ static void look_at_exec(mp_shim_supervisor *sup) {
 
 static void on_exec(mp_shim_source *source, uint32_t events) {
   (void)events;
-  look_at_exec(source->owner);
+  mp_shim_look_at_exec(source->owner);
 }
 
 static void watch_run(mp_shim_supervisor *sup) {
@@ -392,6 +391,7 @@ void mp_shim_begin(mp_shim_supervisor *sup) {
   sup->kill_until = 0;
   sup->goal = MP_SHIM_GOAL_POLICY;
   sup->state.end = NULL;
+  mp_shim_readiness_begin(sup);
   sup->state.started_at = mp_shim_wall_time();
   sup->state.next_start_at = (struct timespec){0};
   sup->began_ms = sup->ended_ms = mp_shim_now_ms();
@@ -409,7 +409,7 @@ void mp_shim_begin(mp_shim_supervisor *sup) {
 }
 
 void mp_shim_main_ended(mp_shim_supervisor *sup, int status) {
-  look_at_exec(sup); /* the end of the process can be heard of before the end of its pipe */
+  mp_shim_look_at_exec(sup); /* the end of the process can be heard of before the end of its pipe */
   sup->ended_ms = mp_shim_now_ms();
   sup->state.has_exit = true;
   sup->state.exit = (mp_shim_exit){
@@ -423,6 +423,7 @@ void mp_shim_main_ended(mp_shim_supervisor *sup, int status) {
   if (sup->killing)
     sup->kill_until = 0; /* the patience for the rest begins now */
   sup->state.pid = 0;
+  sup->state.ready = false;
   sup->phase = MP_SHIM_CLEARING;
 }
 

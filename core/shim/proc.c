@@ -27,6 +27,10 @@ unsigned long long mp_shim_proc_start_time(pid_t pid) {
   return stat_field(pid, 22);
 }
 
+pid_t mp_shim_proc_parent(pid_t pid) {
+  return (pid_t)stat_field(pid, 4);
+}
+
 void mp_shim_boot_id(char out[MP_SHIM_BOOT_ID_LEN + 1]) {
   if (mp_shim_file_read("/proc/sys/kernel/random/boot_id", out, MP_SHIM_BOOT_ID_LEN + 1) < 0)
     out[0] = '\0';
@@ -47,7 +51,7 @@ static size_t children_by_scan(pid_t *pids, size_t max) {
   struct dirent *entry;
   while (proc && count < max && (entry = readdir(proc)) != NULL) {
     pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
-    if (pid > 0 && (pid_t)stat_field(pid, 4) == getpid())
+    if (pid > 0 && mp_shim_proc_parent(pid) == getpid())
       pids[count++] = pid;
   }
   if (proc)

@@ -11,6 +11,9 @@ enum { MP_SHIM_BOOT_ID_LEN = 36 };
  * it cannot be read. With the boot id it makes a pid unique. */
 unsigned long long mp_shim_proc_start_time(pid_t pid);
 
+/* The parent of a process, 0 when it has none or is gone. */
+pid_t mp_shim_proc_parent(pid_t pid);
+
 /* The boot id; empty when it cannot be read. */
 void mp_shim_boot_id(char out[MP_SHIM_BOOT_ID_LEN + 1]);
 

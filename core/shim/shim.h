@@ -30,6 +30,8 @@
  *   drain_ms=2000          how long output may stay open after the last process has gone
  *   log_max_size=10485760 log_max_files=5   files include the newest
  *   umask=022 nofile=SOFT[:HARD] nice=N oom_score_adj=N no_new_privs=1
+ *   notify=PATH            absolute: makes a socket there, on which the service says that it is ready;
+ *                          see NOTIFY. Its environment gets NOTIFY_SOCKET=PATH
  *
  * READY. Once the program is executed the shim writes `ok PID\n` to --ready-fd; when it cannot be,
  * `error CODE MESSAGE\n`, and it exits. The process that was started returns after that: 0, or 1
@@ -66,6 +68,8 @@
  *   error        null, or {code, message}: why the last start failed
  *   log          {dropped_bytes, dropped_lines}: output lost because the log could not be written
  *   copy         the same of what an agent's host did not take; absent without a host that takes any
+ *   notify       absent without the record `notify`; else what the service told of itself: {ready,
+ *                stopping, status}. `status` is null or a line of at most 255 bytes
  *
  * LIFE. The service dies with the shim (its main process gets SIGKILL). When the main process ends,
  * whatever it left behind gets the stop signal, after stop_grace_ms SIGKILL; a run is over when no
@@ -83,6 +87,23 @@
  * SIGTERM or SIGINT to the shim is a stop, a second one a stop without grace; then it exits. A full
  * disk stops nothing: output is drained, dropped and counted; a record that could not be written is
  * tried again, and the shim does not exit before its last one is (unless --dir was removed).
+ *
+ * NOTIFY. A service with the record `notify` tells of itself as to systemd (sd_notify(3)): by
+ * datagrams of lines NAME=VALUE, of at most 4096 bytes in all. Its user, and root, can write to the
+ * socket; what is obeyed must come from the service's main process, one that descends from it, or one
+ * that such a process left behind; of `exec`, a command and what descends from it are none. As the kernel names a sender by its
+ * number alone, one that has ended before its words are read cannot be placed and is passed over:
+ * a helper of a script sends BARRIER=1 with an fd, as systemd-notify(1) does, and waits until that is
+ * closed.
+ *
+ *   READY=1              it is ready, until its main process ends or it says STOPPING=1
+ *   STATUS=TEXT          for people. Told at most once a second
+ *   STOPPING=1           it is about to end, and not ready any more in this run
+ *   BARRIER=1            what came before has been read once the fd sent with it is closed
+ *
+ * Everything else is passed over: WATCHDOG=1, since nothing is asked of it (WATCHDOG_USEC is not
+ * set); EXTEND_TIMEOUT_USEC, since how long to wait is for those who wait; MAINPID, since the main
+ * process is the one that was started. A restart begins with nothing told.
  *
  * AGENT. In a guest: as --foreground and --stay, with the spec from a file, and these channels in
  * place of a socket, as far as the machine has them; those that come later are found too:

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -171,6 +172,11 @@ static int set_nofile(mp_shim_spec *spec, const char *key, char *value, mp_shim_
   return 0;
 }
 
+static int set_notify(mp_shim_spec *spec, const char *key, char *value, mp_shim_error *err) {
+  spec->notify = value;
+  return *value == '/' ? 0 : bad(err, key, value, "an absolute path");
+}
+
 static const struct field {
   const char *key;
   setter set;
@@ -204,6 +210,7 @@ static const struct field {
     {"nice", set_nice, false},
     {"oom_score_adj", set_oom_score_adj, false},
     {"no_new_privs", set_no_new_privs, false},
+    {"notify", set_notify, false},
 };
 enum { FIELD_COUNT = sizeof fields / sizeof *fields };
 
@@ -249,14 +256,38 @@ static int parse_record(mp_shim_spec *spec, char *record, size_t number, uint64_
   return field->set(spec, field->key, equals + 1, err);
 }
 
+/* Whether two entries of an environment are of one variable. */
+static bool same_name(const char *a, const char *b) {
+  size_t len = strcspn(a, "=");
+  return len == strcspn(b, "=") && strncmp(a, b, len) == 0;
+}
+
+static bool has_name(char *const *list, const char *entry) {
+  while (*list && !same_name(*list, entry))
+    list++;
+  return *list != NULL;
+}
+
+/* By this the service finds the socket. The record itself was counted, so there is room. */
+static int add_notify(mp_shim_spec *spec, mp_shim_error *err) {
+  if (asprintf(&spec->notify_env, "NOTIFY_SOCKET=%s", spec->notify) < 0) {
+    spec->notify_env = NULL;
+    return mp_shim_fail_errno(err, ENOMEM, "could not read the spec");
+  }
+  if (has_name(spec->envp, spec->notify_env))
+    return mp_shim_fail(err, "invalid", "`notify` sets NOTIFY_SOCKET, and so does an `env`");
+  spec->envp[spec->envc++] = spec->notify_env;
+  return 0;
+}
+
 /* Only of a service: `exec` searches PATH, and begins with the service's environment. */
-static int check_service(const mp_shim_spec *spec, mp_shim_error *err) {
+static int check_service(mp_shim_spec *spec, mp_shim_error *err) {
   if (strchr(spec->exe, '/') == NULL)
     return mp_shim_fail(err, "invalid", "`%.200s` is not a path: the shim does not search PATH",
                         spec->exe);
   if (spec->unsets)
     return mp_shim_fail(err, "invalid", "`unset` is for `exec` alone");
-  return 0;
+  return spec->notify ? add_notify(spec, err) : 0;
 }
 
 static int check_whole(mp_shim_spec *spec, uint64_t seen, mp_shim_error *err) {
@@ -333,18 +364,6 @@ int mp_shim_spec_parse(mp_shim_spec *spec, char *bytes, size_t len, mp_shim_erro
   return -1;
 }
 
-/* Whether two entries of an environment are of one variable. */
-static bool same_name(const char *a, const char *b) {
-  size_t len = strcspn(a, "=");
-  return len == strcspn(b, "=") && strncmp(a, b, len) == 0;
-}
-
-static bool has_name(char *const *list, const char *entry) {
-  while (*list && !same_name(*list, entry))
-    list++;
-  return *list != NULL;
-}
-
 /* The environment of the service, but what `spec` sets or takes away, and then what it sets. */
 static int merge_environment(mp_shim_spec *spec, const mp_shim_spec *base, mp_shim_error *err) {
   char **merged = calloc(base->envc + spec->envc + 1, sizeof *merged);
@@ -352,7 +371,7 @@ static int merge_environment(mp_shim_spec *spec, const mp_shim_spec *base, mp_sh
   if (merged == NULL)
     return mp_shim_fail_errno(err, ENOMEM, "could not read the spec");
   for (size_t i = 0; i < base->envc; i++)
-    if (!has_name(spec->envp, base->envp[i]))
+    if (base->envp[i] != base->notify_env && !has_name(spec->envp, base->envp[i]))
       merged[count++] = base->envp[i];
   for (size_t i = 0; i < spec->envc; i++)
     if (strchr(spec->envp[i], '='))
@@ -395,7 +414,10 @@ int mp_shim_spec_parse_exec(mp_shim_spec *spec, const mp_shim_spec *base, char *
   uint64_t given;
   *spec = (mp_shim_spec){.bytes = bytes, .len = len};
   set_defaults(spec);
-  if (parse_records(spec, &given, err) == 0 && merge_environment(spec, base, err) == 0) {
+  int result = parse_records(spec, &given, err);
+  if (result == 0 && spec->notify)
+    result = mp_shim_fail(err, "invalid", "`notify` is for the service alone");
+  if (result == 0 && merge_environment(spec, base, err) == 0) {
     take_from_service(spec, base, given);
     return 0;
   }
@@ -409,6 +431,7 @@ void mp_shim_spec_free(mp_shim_spec *spec) {
   free(spec->bytes);
   free(spec->argv);
   free(spec->envp);
+  free(spec->notify_env);
   *spec = (mp_shim_spec){0};
 }
 

@@ -89,6 +89,14 @@ static void put_copy(mp_shim_json *json, const mp_shim_state *state) {
   mp_shim_json_close(json);
 }
 
+static void put_notify(mp_shim_json *json, const mp_shim_state *state) {
+  mp_shim_json_open(json, "notify");
+  mp_shim_json_bool(json, "ready", state->ready);
+  mp_shim_json_bool(json, "stopping", state->stopping);
+  mp_shim_json_string(json, "status", state->tells[0] ? state->tells : NULL);
+  mp_shim_json_close(json);
+}
+
 size_t mp_shim_state_format(const mp_shim_state *state, char out[MP_SHIM_STATE_MAX]) {
   mp_shim_json json;
   mp_shim_json_init(&json, out, MP_SHIM_STATE_MAX);
@@ -116,6 +124,8 @@ size_t mp_shim_state_format(const mp_shim_state *state, char out[MP_SHIM_STATE_M
   put_log(&json, state);
   if (state->has_copy)
     put_copy(&json, state);
+  if (state->has_notify)
+    put_notify(&json, state);
   mp_shim_json_close(&json);
   return json.len;
 }

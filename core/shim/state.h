@@ -3,6 +3,7 @@
 #define MP_SHIM_STATE_H
 
 #include "error.h"
+#include "notify.h"
 #include "proc.h"
 
 #include <stdbool.h>
@@ -53,6 +54,10 @@ typedef struct {
   bool has_copy; /* of the output, for the host */
   uint64_t copy_dropped_bytes;
   uint64_t copy_dropped_lines;
+  bool has_notify; /* the service was asked to tell of itself; of this run or the last one: */
+  bool ready;
+  bool stopping;
+  char tells[MP_SHIM_TELLS_CAP];
 } mp_shim_state;
 
 enum { MP_SHIM_STATE_MAX = 6144 };

@@ -49,10 +49,15 @@ static void save(mp_shim_supervisor *sup) {
 }
 
 static void on_save(mp_shim_timer *timer) {
-  save(timer->owner);
+  mp_shim_supervisor *sup = timer->owner;
+  if (sup->untold)
+    mp_shim_publish(sup);
+  else
+    save(sup);
 }
 
 void mp_shim_publish(mp_shim_supervisor *sup) {
+  sup->untold = false;
   sup->state.changed_at = mp_shim_wall_time();
   save(sup);
   mp_shim_announce(sup);
@@ -68,6 +73,7 @@ void mp_shim_set_status(mp_shim_supervisor *sup, mp_shim_status status) {
 /* Gives the directory and the socket free for another shim: not before the last record is written.
  */
 static void let_go_of_directory(mp_shim_supervisor *sup) {
+  mp_shim_readiness_close(sup);
   mp_shim_control_stop_listening(&sup->control);
   if (sup->options.lock_fd >= 0)
     close(sup->options.lock_fd);
@@ -249,7 +255,8 @@ static int set_up(mp_shim_supervisor *sup, mp_shim_error *err) {
   sup->network.waits_for = MP_SHIM_FOR_NETWORK;
   sup->control.loop = &sup->loop;
   mp_shim_network_init(&sup->network);
-  if (check_cgroups(sup->spec, err) < 0 || open_logs(sup, err) < 0 || open_control(sup, err) < 0)
+  if (check_cgroups(sup->spec, err) < 0 || open_logs(sup, err) < 0 ||
+      mp_shim_readiness_open(sup, err) < 0 || open_control(sup, err) < 0)
     return -1;
   return 0;
 }
@@ -275,7 +282,7 @@ int mp_shim_supervise(const mp_shim_supervise_options *options) {
   sup->options = *options;
   sup->spec = options->spec;
   sup->loop.epoll = -1;
-  sup->signals.fd = sup->control.listener.fd = sup->log.fd = sup->notes.fd = -1;
+  sup->signals.fd = sup->control.listener.fd = sup->log.fd = sup->notes.fd = sup->notify.fd = -1;
   sup->copy.source.fd = sup->channels.uevents.fd = sup->network.changes.fd = -1;
   sup->service = MP_SHIM_SERVICE_NONE;
   if (set_up(sup, &err) < 0) {

@@ -32,8 +32,8 @@ typedef struct {
  */
 int mp_shim_supervise(const mp_shim_supervise_options *options);
 
-/* ---- Shared by supervise.c (set-up, records, reaping), life.c (starts and ends) and requests.c.
- */
+/* ---- Shared by supervise.c (set-up, records, reaping), life.c (starts and ends), readiness.c
+ * (what the service tells of itself) and requests.c. */
 
 typedef enum {
   MP_SHIM_IDLE,     /* no run: in backoff, or ended for good */
@@ -67,7 +67,8 @@ typedef struct {
   mp_shim_source output[2];
   mp_shim_source exec;
   mp_shim_source signals;
-  struct rlimit core; /* what the service gets for RLIMIT_CORE */
+  mp_shim_source notify; /* fd -1: the service was not asked to tell of itself */
+  struct rlimit core;    /* what the service gets for RLIMIT_CORE */
 
   mp_shim_state state;
   mp_shim_backoff backoff;
@@ -94,9 +95,12 @@ typedef struct {
   mp_shim_timer flush;  /* clients had time enough to take their answers */
   int64_t save_wait_ms;
   bool unsaved;
-  bool leaving; /* exits once the record is written and the clients have their answers */
-  bool force;   /* does not wait for the record */
-  bool flushed; /* the clients had time enough */
+  int64_t tell_at; /* not before then is a new STATUS told */
+  bool untold;     /* there is one, and `save` is set for it */
+  bool strangers;  /* in this run somebody else has spoken on the notify socket */
+  bool leaving;    /* exits once the record is written and the clients have their answers */
+  bool force;      /* does not wait for the record */
+  bool flushed;    /* the clients had time enough */
   bool terminating;
   bool never_ran; /* the very first start failed */
 
@@ -119,6 +123,13 @@ void mp_shim_main_ended(mp_shim_supervisor *sup, int status);
 void mp_shim_clear(mp_shim_supervisor *sup);
 void mp_shim_ask_to_end(mp_shim_supervisor *sup, mp_shim_goal goal, int signal, int64_t grace_ms);
 void mp_shim_life_init(mp_shim_supervisor *sup);
+/* Looks whether it is known if the program was executed, as long as it is not. */
+void mp_shim_look_at_exec(mp_shim_supervisor *sup);
+
+/* readiness.c */
+int mp_shim_readiness_open(mp_shim_supervisor *sup, mp_shim_error *err);
+void mp_shim_readiness_begin(mp_shim_supervisor *sup); /* of a run */
+void mp_shim_readiness_close(mp_shim_supervisor *sup);
 
 /* requests.c */
 void mp_shim_on_request(mp_shim_client *client, char *line, size_t len);

@@ -7,7 +7,11 @@
 #include <stdbool.h>
 #include <unistd.h>
 
-enum { CHILDREN_MAX = 512 };
+enum {
+  CHILDREN_MAX = 512,
+  DEPTH_MAX = 1000, /* of processes below each other */
+  ATTEMPTS = 3,
+};
 
 static pid_t exempt[MP_SHIM_EXEMPT_MAX];
 
@@ -43,6 +47,28 @@ static size_t own_children(pid_t pids[CHILDREN_MAX]) {
     if (!is_exempt(pids[i]))
       pids[count++] = pids[i];
   return count;
+}
+
+/* The child of ours that a process descends from, or is; 0 when there is none. Who is on the way up
+ * may end while we look: its children are then ours, so the look is repeated. */
+static pid_t ancestor(pid_t pid) {
+  for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+    pid_t at = pid, parent = pid;
+    for (int depth = 0; depth < DEPTH_MAX && parent > 0; depth++) {
+      at = parent;
+      parent = mp_shim_proc_parent(at);
+      if (parent == getpid())
+        return at;
+      if (parent == 1 || (parent == 0 && at == pid))
+        return 0;
+    }
+  }
+  return 0;
+}
+
+bool mp_shim_tree_has(pid_t leader, pid_t pid) {
+  pid_t child = pid == leader ? leader : ancestor(pid);
+  return child == leader || (child != 0 && !is_exempt(child) && getpid() != 1);
 }
 
 /* Who is in several cgroups, or in one and a child, is one process: the largest number tells best.

@@ -6,6 +6,7 @@
 
 #include "spec.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -14,6 +15,12 @@
 enum { MP_SHIM_EXEMPT_MAX = 32 };
 void mp_shim_tree_exempt(pid_t pid);
 void mp_shim_tree_forget(pid_t pid);
+
+/* Whether a process is the service's: its main process `leader`, what descends from that, or what
+ * such a process left behind, which the init of a guest cannot tell from others' orphans. A command
+ * of `exec` is not, nor what descends from it; what it leaves behind when it ends is taken for the
+ * service's, here as everywhere. */
+bool mp_shim_tree_has(pid_t leader, pid_t pid);
 
 /* How many processes there are, at least; 0 only when there are none. Zombies do not count as long
  * as the caller reaped. */

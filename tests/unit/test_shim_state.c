@@ -82,7 +82,9 @@ static void the_longest_record_fits(void **state) {
       .has_exit = true,
       .exit = {.code = -1, .signal = 31, .oom = 1, .has_peak = true, .peak_memory = 1ULL << 62},
       .has_error = true,
+      .has_notify = true,
   };
+  memset(record.tells, 0xff, sizeof record.tells - 1);
   memset(record.error.message, 0xff, sizeof record.error.message - 1);
   memset(record.error.code, 0xff, sizeof record.error.code - 1);
   size_t len = mp_shim_state_format(&record, text);
