@@ -20,7 +20,8 @@
 -- Verbs of a machine: `create boot info pause resume power_button shutdown reboot kill resize
 -- add_disk remove snapshot restore console events`. Errors have the kind "vm": `unsupported` (which
 -- names a driver that can), `not-running`, `running`, `state`, `invalid`, `socket-path`,
--- `no-driver`, `no-answer`, `limit`, `full`, `refused`, `snapshot`, `in-the-way`.
+-- `no-driver`, `no-answer`, `limit`, `full`, `rejected` (by the monitor), `in-use`, `snapshot`,
+-- `in-the-way`.
 -- @module moonport.vm
 
 local capabilities = require "moonport.vm.capabilities"

@@ -113,16 +113,23 @@ function M.exec(ctx, options)
   return agent:exec(call)
 end
 
+-- The console's terminal. cloud-hypervisor has either that or a record.
+local function terminal_of(ctx, intent)
+  local machine <close> = vmm.connect(intent)
+  local path = machine:console()
+  if path then return path end
+  refuse("refused", ("the console of `%s` is kept, and cannot be attached to"):format(ctx.name),
+    ("`moonport logs --console %s` shows it; `hypervisor.console = \"pty\"` of the manifest makes "
+      .. "it a terminal, which is not kept"):format(ctx.name))
+end
+
 --- Gives the terminal to the guest's console.
 -- @tparam context ctx
 -- @tparam[opt] table options `escape`
+-- @raise {kind="hypervisor", code="refused"} where it is none
 function M.console(ctx, options)
   local intent = vmm.need_running(ctx)
-  local path
-  do
-    local machine <close> = vmm.connect(intent)
-    path = machine:console()
-  end
+  local path = terminal_of(ctx, intent)
   require("moonport.hypervisor.console").attach {
     path = path, lock = intent.sockets .. "/console.lock", name = ctx.name,
     escape = options and options.escape,

@@ -122,6 +122,8 @@ function M.choose(spec)
       if refused.kvm and refused.kvm.works == nil then
         -- Not to be known now; it is the one where KVM works.
         refused.accel = "kvm"
+        reasons[#reasons] = ("if KVM is found to work%s: %s"):format(
+          spec.driver == "auto" and ", else qemu" or "", refused.kvm.reason)
         return refused
       end
       reasons[#reasons] = ("not %s, which needs KVM: %s"):format(driver,

@@ -28,7 +28,7 @@ local CODES = { [404] = "not-found", [405] = "state", [429] = "busy", [409] = "i
 
 local function refuse(response, action)
   errors.raise {
-    kind = "vm", code = CODES[response.status] or "refused", status = response.status,
+    kind = "vm", code = CODES[response.status] or "rejected", status = response.status,
     message = ("cloud-hypervisor refused `%s`: %s"):format(action, explain(response.body)),
   }
 end

@@ -57,7 +57,7 @@ local function unplug(machine, id)
     if name == "DEVICE_UNPLUG_GUEST_ERROR" then return true end
   end, UNPLUG_SECONDS)
   if refused then
-    fail("refused", ("the guest does not let go of `%s`"):format(id), "it may be in use there")
+    fail("in-use", ("the guest does not let go of `%s`"):format(id), "it may be in use there")
   end
 end
 
