@@ -207,9 +207,13 @@ describe("qemu:", function()
     local kernel, initramfs = fs.join(bench.dir, "kernel"), fs.join(bench.dir, "initramfs")
     fs.copy(helper.guest().kernel, kernel, { mode = "0644" })
     fs.copy(helper.guest().initramfs, initramfs, { mode = "0644" })
+    -- It may not get to moonport's own place: a clone in root's home.
+    local copy = fs.join(bench.dir, "moonport-shim")
+    fs.copy(shim.program(), copy, { mode = "0755" })
     fs.chmod(bench.dir, "0711")
     local machine <close> = bench:start {
       user = { uid = 65534, gid = 65534 }, kernel = kernel, initramfs = initramfs,
+      programs = { ["moonport-shim"] = copy },
     }
     helper.wait_up(machine) -- and so its console could be recorded
     local pid = shim.find(machine.shim).service.pid

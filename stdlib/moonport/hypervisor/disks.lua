@@ -87,7 +87,8 @@ local function make_all(ctx, dir, image)
   return { service = made[1], root = made[2], seed = made[3] }
 end
 
--- A VMM that is not the operator reads no file in the operator's home: it gets a copy.
+-- A VMM that is not the operator reads no file in the operator's home: it gets a copy. So it does
+-- of moonport-shim, where moonport itself is there.
 local function readable(ctx, dir, name, path)
   if not path or account.can_read(path, ctx.intents.data.user) then return path end
   local copy = fs.join(dir, name)
@@ -109,7 +110,7 @@ end
 --- Makes the disks. What is left of an interrupted attempt is made anew.
 -- @tparam context ctx
 -- @tparam table intent
--- @treturn table {disks, kernel, initrd}
+-- @treturn table {disks, kernel, initrd, shim}
 function M.apply(ctx, intent)
   local image, user = ctx.results.image or {}, ctx.intents.data.user
   fs.remove_tree(intent.dir)
@@ -124,6 +125,7 @@ function M.apply(ctx, intent)
     disks = disks,
     kernel = readable(ctx, intent.dir, "kernel", image.kernel),
     initrd = readable(ctx, intent.dir, "initrd", image.initrd),
+    shim = readable(ctx, intent.dir, "moonport-shim", shim.program()),
   }
 end
 

@@ -88,7 +88,7 @@ end
 -- @tparam context ctx
 -- @tparam table parts `driver`, `machine`, `accel` as they were chosen; `boot` {kernel, initrd,
 -- cmdline}; `disks` id -> {path, format, backing}; `lease` {tap, mac}; `user` {uid, gid, groups} or
--- nil; `cid` of vsock; `keystore` (true: over virtio-fs)
+-- nil; `cid` of vsock; `keystore` (true: over virtio-fs); `shim`: what the VMM's account runs
 -- @treturn table
 function M.build(ctx, parts)
   local manifest = ctx.manifest
@@ -112,6 +112,7 @@ function M.build(ctx, parts)
     dir = places.sockets(ctx),
     user = parts.user,
     sandbox = vm.confine,
+    programs = parts.shim and { ["moonport-shim"] = parts.shim } or nil,
   }
   add_channel(spec, ctx, parts.cid)
   return spec

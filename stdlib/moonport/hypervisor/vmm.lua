@@ -68,7 +68,7 @@ function M.allocate(ctx)
         }),
       },
       disks = made.disks, lease = lease, user = ctx.intents.data.user, cid = cid_of(lease),
-      keystore = guest_config.shares_keystore(ctx),
+      shim = made.shim, keystore = guest_config.shares_keystore(ctx),
     }),
   }
   intent.limits = {

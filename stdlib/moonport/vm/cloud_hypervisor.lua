@@ -29,7 +29,8 @@ local QUIT_SECONDS = 30
 function M.argv(plan)
   local dir = plan.spec.dir
   local words = {
-    shim.program(), "exec", "--remove", fs.join(dir, SOCKET), "--remove", fs.join(dir, QUIT),
+    plan.spec.programs["moonport-shim"] or shim.program(),
+    "exec", "--remove", fs.join(dir, SOCKET), "--remove", fs.join(dir, QUIT),
   }
   if plan.spec.vsock then
     table.move({ "--remove", plan.spec.vsock.socket or fs.join(dir, "vsock") }, 1, 2, #words + 1,

@@ -116,7 +116,9 @@ M.schema = schema.record({
   user = user,
   sandbox = schema.boolean { default = true, doc = "confined by what the VMM has for it" },
   programs = schema.map(schema.path {}, {
-    default = {}, doc = "where programs are that PATH does not lead to",
+    default = {},
+    doc = "where programs are that PATH does not lead to, or that `user` cannot get to: "
+      .. "`qemu-system-x86_64`, `virtiofsd`, `moonport-shim`",
   }),
 }, { whole = check_whole })
 

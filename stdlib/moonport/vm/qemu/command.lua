@@ -293,9 +293,16 @@ local function small_devices(words, plan)
   if plan.machine == "virt" then devices(words, { { driver = "pvpanic-pci" } }) end
 end
 
+--- The moonport-shim that the VMM's account runs.
+-- @tparam table spec
+-- @treturn string
+function M.shim(spec)
+  return spec.programs["moonport-shim"] or shim.program()
+end
+
 -- Started again by its supervisor after a crash, it must not read what the run before has told.
 local function supervised(plan, words)
-  local before = { shim.program(), "exec", "--empty", M.socket(plan.spec, M.EVENTS), "--" }
+  local before = { M.shim(plan.spec), "exec", "--empty", M.socket(plan.spec, M.EVENTS), "--" }
   return table.move(words, 1, #words, #before + 1, before)
 end
 
