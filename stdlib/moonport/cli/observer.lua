@@ -21,14 +21,14 @@ local function short(err)
   return message:match("^[^\n]*")
 end
 
-local function finished(event)
+local function finished(event, outcome)
   local mark = MARKS[event.type]
-  local parts = { ("%s  %-10s"):format(event.deployment, event.step) }
+  local parts = { ("%s  %-13s"):format(event.deployment, event.step) }
   parts[#parts + 1] = ui.colour(mark[1], mark[2], "stderr")
   if event.seconds then
     parts[#parts + 1] = ui.colour("dim", ui.duration(event.seconds), "stderr")
   end
-  if event.error then parts[#parts + 1] = short(event.error) end
+  parts[#parts + 1] = event.error and short(event.error) or outcome
   ui.note(table.concat(parts, "  "))
 end
 
@@ -42,7 +42,7 @@ end
 -- @treturn function for the engine's events
 function M.new(quiet)
   local progress = require "moonport.ui.progress"
-  local under_way = {}
+  local under_way, outcomes = {}, {}
   local function stop(event)
     local moving = under_way[event.deployment]
     under_way[event.deployment] = nil
@@ -58,11 +58,14 @@ function M.new(quiet)
     elseif event.type == "step.started" or event.type == "undo.started" then
       stop(event)
       under_way[event.deployment] = progress.begin(started(event), { hush = true })
+      outcomes[event.deployment] = nil
     elseif event.type == "progress" then
       if under_way[event.deployment] then under_way[event.deployment]:say(event.text) end
+    elseif event.type == "outcome" then
+      outcomes[event.deployment] = event.text
     elseif MARKS[event.type] then
       stop(event)
-      finished(event)
+      finished(event, outcomes[event.deployment])
     end
   end
 end

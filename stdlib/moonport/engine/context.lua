@@ -89,6 +89,19 @@ function Context:progress(format, ...)
   }
 end
 
+--- Tells what came of a step, where there is more to know than that it is done: which of several
+-- ways was taken. It is shown beside the step, the last one that was told.
+-- @tparam string format
+-- @param ... its arguments
+function Context:outcome(format, ...)
+  self._observer {
+    type = "outcome",
+    deployment = self.name,
+    step = self._step,
+    text = select("#", ...) > 0 and format:format(...) or format,
+  }
+end
+
 --- Warns the operator of something that does not stop the deployment.
 -- @tparam string format
 -- @param ... its arguments

@@ -11,7 +11,7 @@
 --   {type = "step.started", deployment, step, summary, index, count}
 --   {type = "step.done" | "step.failed" | "step.kept", ..., seconds, error}
 --   {type = "undo.started" | "undo.done" | "undo.failed", ..., seconds, error}
---   {type = "progress" | "warning" | "notice", deployment, step, text}
+--   {type = "progress" | "outcome" | "warning" | "notice", deployment, step, text}
 --
 -- @module moonport.engine.run
 local clock = require "moonport.clock"

@@ -51,7 +51,7 @@ local function make_root(ctx, dir, image)
     base = image.path, path = path, size = math.max(disk.size, image.size or 0),
     method = disk.method, overlay = image.overlay,
   }
-  ctx:progress("root disk by %s in %.0f ms", made.method, made.ms)
+  ctx:outcome("root disk by %s in %.0f ms", made.method, made.ms)
   return {
     path = path, format = made.format, backing = made.backing, method = made.method, ms = made.ms,
   }

@@ -54,7 +54,7 @@ function M.apply(ctx)
       describe(wanted), units.format_size(found.size))
   end
   local chosen = driver.decide(ctx, result)
-  ctx:progress("%s", driver.describe(chosen))
+  ctx:outcome("%s", driver.describe(chosen))
   result.driver, result.machine, result.accel = chosen.driver, chosen.machine, chosen.accel
   result.overlay = chosen.can.features.backing == true
   return result
