@@ -9,16 +9,19 @@
 --
 -- What is printed is compared without what differs from run to run: numbers, ids, widths of
 -- columns. A line `...` stands for any lines. After `$ moonport repl`, lines with `> ` are typed at
--- the prompt. With MP_DOCS_UPDATE set, a session writes what was printed into the document.
+-- the prompt; after `$ moonport console NAME` at the console, where the other lines have to appear
+-- on the screen in their order, among whatever else does. With MP_DOCS_UPDATE set, a session writes
+-- what was printed into the document.
 local fs = require "moonport.fs"
 local process = require "moonport.process"
+local task = require "moonport.task"
 
 local M = {}
 
 M.TOP = os.getenv "MP_SOURCE_DIR"
 
 -- The areas whose tests run the sessions of a document, where it is not `native`.
-local AREA = { ["docs/container.md"] = "container" }
+local AREA = { ["docs/container.md"] = "container", ["docs/hypervisor.md"] = "hypervisor" }
 
 --- The documents: README.md and docs/*.md.
 -- @tparam[opt] string area only those whose sessions its tests run
@@ -64,6 +67,10 @@ function M.read(path)
   return lines, blocks
 end
 
+local function is_typed_at(command)
+  return command:find "^moonport repl" or command:find "^moonport console"
+end
+
 --- The commands of a `console` block with what they print.
 -- @tparam block block
 -- @treturn {command,...} {text, line, typed, expected}
@@ -71,7 +78,7 @@ function M.commands(block)
   local list, command = {}, nil
   for index, line in ipairs(lines_of(block.text)) do
     local text = line:match "^%$ (.*)$"
-    local typed = command and command.text:find "^moonport repl" and line:match "^> (.*)$"
+    local typed = command and is_typed_at(command.text) and line:match "^> (.*)$"
     if text and not (command and command.open) then
       command = { text = text, line = block.first + index - 1, expected = {}, typed = {} }
       list[#list + 1] = command
@@ -148,6 +155,44 @@ function Session:write(block)
   fs.write(path, to_here(self, block.text), { mode = "0644" })
 end
 
+-- Reads a screen until a line is as expected.
+-- @treturn boolean false when it never was; `shown` has got what there was instead
+local function await_line(program, expected, shown)
+  local found = try(task.timeout, 30, function()
+    for line in program:lines() do
+      line = line:gsub("[%c]", "")
+      shown[#shown + 1] = line
+      if normal(line) == normal(expected) then return true end
+    end
+  end)
+  return found == true
+end
+
+-- `^]` in the documents is the key.
+local function keys_of(text)
+  return (text:gsub("%^(.)$", function(key) return string.char(key:byte() & 31) end))
+end
+
+-- Types at a console what the document says, and waits for what it says to be seen.
+local function attach(self, command)
+  local program <close> = process.spawn {
+    "bash", "-c", "exec " .. to_here(self, command.text), cwd = self.dir, env = self.env,
+    pty = { rows = 24, columns = 200 },
+  }
+  local actual = {}
+  for _, line in ipairs(command.expected) do
+    local typed, shown = line:match "^> (.*)$", {}
+    if typed then
+      local keys = keys_of(typed)
+      program:write(keys == typed and keys .. "\r" or keys)
+    elseif not await_line(program, line, shown) then
+      return table.move(shown, 1, #shown, #actual + 1, actual)
+    end
+    actual[#actual + 1] = line
+  end
+  return actual
+end
+
 local MARK = "\1"
 
 -- A prompt's session, with what was typed put where it was.
@@ -168,6 +213,7 @@ end
 -- @tparam command command
 -- @treturn {string,...} what it printed, as the documents have it
 function Session:run(command)
+  if command.text:find "^moonport console" then return attach(self, command) end
   local typed = {}
   for _, line in ipairs(command.typed) do
     typed[#typed + 1] = ("print %q\n%s\n"):format(MARK, to_here(self, line))
