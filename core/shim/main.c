@@ -9,6 +9,7 @@ static const char help[] =
     "Usage: moonport-shim run --dir DIR --socket PATH --spec-fd N [OPTION...]\n"
     "       moonport-shim agent --dir DIR --spec FILE\n"
     "       moonport-shim exec [OPTION...] -- COMMAND [ARG...]\n"
+    "       moonport-shim probe tcp=ADDRESS:PORT|udp=ADDRESS:PORT [from=PORT]\n"
     "       moonport-shim --help | --version\n"
     "\n"
     "run: supervise one service after the caller has gone. The service is described by NUL-ended\n"
@@ -39,7 +40,9 @@ static const char help[] =
     "  --empty PATH     first make this file anew (may be repeated)\n"
     "  --readonly DIR   nothing in this directory can be changed (may be repeated)\n"
     "  --parent PID     with --pdeathsig: not at all, if the parent is not PID any more\n"
-    "Exit codes: 125 the set-up failed, 126 COMMAND cannot be executed, 127 there is none.\n";
+    "Exit codes: 125 the set-up failed, 126 COMMAND cannot be executed, 127 there is none.\n"
+    "\n"
+    "probe: send one packet, and wait for nothing.\n";
 
 int main(int argc, char **argv) {
   const char *command = argc > 1 ? argv[1] : "";
@@ -49,6 +52,8 @@ int main(int argc, char **argv) {
     return mp_shim_command_agent(argc - 1, argv + 1);
   if (strcmp(command, "exec") == 0)
     return mp_shim_command_exec(argc - 1, argv + 1);
+  if (strcmp(command, "probe") == 0)
+    return mp_shim_command_probe(argc - 1, argv + 1);
   if (strcmp(command, "--version") == 0) {
     printf("moonport-shim %s (protocol %d)\n", MP_SHIM_VERSION, MP_SHIM_PROTOCOL);
     return 0;

@@ -23,6 +23,7 @@ static const struct verb {
     {"events", MP_SHIM_EVENTS, false},
     {"shutdown", MP_SHIM_SHUTDOWN, true},
     {"network", MP_SHIM_NETWORK, false},
+    {"probe", MP_SHIM_PROBE, false},
     {"exec", MP_SHIM_EXEC, false},
 };
 
@@ -75,6 +76,29 @@ static bool parse_exec_option(const char *word, mp_shim_request *request, mp_shi
   return true;
 }
 
+static int parse_from(const char *text, uint16_t *from, mp_shim_error *err) {
+  int port;
+  if (parse_size(text, &port, err) < 0)
+    return mp_shim_fail(err, "invalid", "`%.32s` is no port", text);
+  *from = (uint16_t)port;
+  return 0;
+}
+
+/* False: it is none of probe's. */
+static bool parse_probe_option(const char *word, mp_shim_probe *probe, mp_shim_error *err,
+                               int *result) {
+  bool is_udp = strncmp(word, "udp=", 4) == 0;
+  if (probe->address == 0 && (is_udp || strncmp(word, "tcp=", 4) == 0)) {
+    probe->udp = is_udp;
+    *result = mp_shim_probe_parse(word + 4, probe, err);
+  } else if (strncmp(word, "from=", 5) == 0) {
+    *result = parse_from(word + 5, &probe->from, err);
+  } else {
+    return false;
+  }
+  return true;
+}
+
 static bool is_nonce(const char *word) {
   size_t len = strspn(word, "0123456789abcdefghijklmnopqrstuvwxyz");
   return len > 0 && len <= 32 && word[len] == '\0';
@@ -92,6 +116,8 @@ static int parse_option(const struct verb *verb, const char *word, mp_shim_reque
     return parse_milliseconds(word + 8, &request->wait_ms, err);
   int result = 0;
   if (verb->verb == MP_SHIM_EXEC && parse_exec_option(word, request, err, &result))
+    return result;
+  if (verb->verb == MP_SHIM_PROBE && parse_probe_option(word, &request->probe, err, &result))
     return result;
   if (verb->verb == MP_SHIM_HELLO && request->nonce == NULL && is_nonce(word)) {
     request->nonce = word;
@@ -117,6 +143,8 @@ int mp_shim_request_parse(char *line, size_t len, mp_shim_request *request, mp_s
       return -1;
   if (verb->verb == MP_SHIM_SIGNAL && request->signal == 0)
     return mp_shim_fail(err, "invalid", "`signal` needs a signal, for example `signal HUP`");
+  if (verb->verb == MP_SHIM_PROBE && request->probe.address == 0)
+    return mp_shim_fail(err, "invalid", "`probe` needs `tcp=ADDRESS:PORT` or `udp=ADDRESS:PORT`");
   if ((request->rows > 0) != (request->columns > 0))
     return mp_shim_fail(err, "invalid", "`rows` and `columns` go together");
   return 0;

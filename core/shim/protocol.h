@@ -3,6 +3,7 @@
 #define MP_SHIM_PROTOCOL_H
 
 #include "error.h"
+#include "probe.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,6 +21,7 @@ typedef enum {
   MP_SHIM_EVENTS,
   MP_SHIM_SHUTDOWN,
   MP_SHIM_NETWORK,
+  MP_SHIM_PROBE,
   MP_SHIM_EXEC,
 } mp_shim_verb;
 
@@ -30,7 +32,8 @@ typedef struct {
   int64_t wait_ms;  /* of `network`; 0: answer at once */
   int rows;         /* of `exec`; 0: no terminal */
   int columns;
-  bool input;        /* of `exec`: it gets standard input */
+  bool input; /* of `exec`: it gets standard input */
+  mp_shim_probe probe;
   const char *nonce; /* of `hello`, in the line; NULL: not given */
 } mp_shim_request;
 

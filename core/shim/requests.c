@@ -123,6 +123,14 @@ static void do_exec(mp_shim_supervisor *sup, mp_shim_client *client,
     mp_shim_session_begin(&sup->sessions, client, request);
 }
 
+static void do_probe(mp_shim_client *client, const mp_shim_probe *probe) {
+  mp_shim_error err;
+  if (mp_shim_probe_send(probe, &err) < 0)
+    mp_shim_client_error(client, err.code, err.message);
+  else
+    mp_shim_client_ok(client, "{}");
+}
+
 void mp_shim_on_request(mp_shim_client *client, char *line, size_t len) {
   mp_shim_supervisor *sup = client->control->owner;
   mp_shim_request request;
@@ -143,6 +151,9 @@ void mp_shim_on_request(mp_shim_client *client, char *line, size_t len) {
     break;
   case MP_SHIM_NETWORK:
     mp_shim_network_ask(&sup->network, client, request.wait_ms);
+    break;
+  case MP_SHIM_PROBE:
+    do_probe(client, &request.probe);
     break;
   case MP_SHIM_VERSION_REQUEST:
     do_version(client);

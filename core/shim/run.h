@@ -5,5 +5,6 @@
 int mp_shim_command_run(int argc, char **argv);
 int mp_shim_command_agent(int argc, char **argv);
 int mp_shim_command_exec(int argc, char **argv);
+int mp_shim_command_probe(int argc, char **argv);
 
 #endif

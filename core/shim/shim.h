@@ -139,6 +139,8 @@
  *                                  "up", "carrier", "address", "prefix"}}}; with wait_ms once it is
  *                                  up, or after that time. Up: an interface that is hardware is up
  *                                  and has an IPv4 address, and there is a default route
+ *   probe tcp=ADDRESS:PORT [from=PORT]   {}: one packet was sent from this machine, by IPv4; udp= too.
+ *                                  Errors: "EADDRINUSE", "ENETUNREACH", ...
  *   exec [rows=N columns=N] [input=1]   runs a command, see below
  *
  * A character device (a virtio-serial port) has no connections: who opens it says an empty line and

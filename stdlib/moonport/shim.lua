@@ -192,6 +192,28 @@ function M.request(socket, request, seconds)
   fail(code or "protocol", message or ("the supervisor answered `%s`"):format(answer))
 end
 
+--- The request that has a shim send one packet.
+-- @tparam table packet {protocol = "tcp" or "udp", address, port, from}: an IPv4 address, and ports
+-- @treturn string
+function M.probe_request(packet)
+  return ("probe %s=%s:%d from=%d"):format(packet.protocol, packet.address, packet.port,
+    packet.from)
+end
+
+--- Sends one packet from here, and waits for nothing.
+-- @tparam table packet {protocol, address, port, from}, and `netns` to send it from there
+-- @raise {kind="shim", code=errno name}: "EADDRINUSE" where `from` is taken, "ENETUNREACH" where no
+-- route leads there, "EPERM" where this machine's rules drop it on its way out
+function M.probe(packet)
+  local call = { M.program(), netns = packet.netns, check = false, timeout = 10 }
+  for word in M.probe_request(packet):gmatch "%S+" do call[#call + 1] = word end
+  local result = process.run(call)
+  if result.code ~= 0 then
+    local code, message = result.stderr:match("^moonport%-shim probe: (%S+): ([^\n]*)")
+    fail(code or "probe", message or "moonport-shim could not send a packet")
+  end
+end
+
 local ENDED = { exited = true, failed = true }
 
 -- The record names processes as the kernel does; see `moonport.sys`.

@@ -51,6 +51,20 @@ static void what_is_not_a_request_is_refused(void **state) {
       {"stop now", "invalid"},
       {"wait grace_ms=1", "invalid"},
       {"stop grace_ms=99999999999999999999", "invalid"},
+      {"probe", "invalid"},
+      {"probe from=1", "invalid"},
+      {"probe tcp=127.0.0.1", "invalid"},
+      {"probe tcp=127.0.0.1:", "invalid"},
+      {"probe tcp=127.0.0.1:0", "invalid"},
+      {"probe tcp=127.0.0.1:65536", "invalid"},
+      {"probe tcp=127.0.0.1:80x", "invalid"},
+      {"probe tcp=0.0.0.0:80", "invalid"},
+      {"probe tcp=::1:80", "invalid"},
+      {"probe tcp=example.org:80", "invalid"},
+      {"probe tcp=1111111111111111111111111.0.0.1:80", "invalid"},
+      {"probe tcp=127.0.0.1:80 udp=127.0.0.1:80", "invalid"},
+      {"probe tcp=127.0.0.1:80 from=0", "invalid"},
+      {"probe tcp=127.0.0.1:80 from=65536", "invalid"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     mp_shim_request request;

@@ -242,6 +242,13 @@ function Agent:network(options)
   return ask(self, request, self.options.timeout + wait)
 end
 
+--- Has the guest send one packet.
+-- @tparam table packet {protocol, address, port, from}, as for `moonport.shim.probe`
+-- @raise {kind="agent"}: an errno's name, or "unsupported" by an agent that is too old
+function Agent:probe(packet)
+  return ask(self, shim.probe_request(packet), self.options.timeout)
+end
+
 --- Runs a program in the guest, to its end: where and as whom the service runs, with its
 -- environment. Whatever it writes comes unharmed; a slow reader holds it up, and never the service.
 -- When the connection ends, by a cancel too, the program is hung up, and killed if it stays.
