@@ -196,6 +196,14 @@ describe("nft", function()
     assert.same(expected.post, rules_by_nft "post")
   end)
 
+  it("tells an interface of iptables from those that begin with its name", function()
+    process.run { "iptables-nft", "-A", "FORWARD", "-i", "tap1", "-o", "tap+", "-j", "ACCEPT" }
+    local rule = nft.table("filter", "ip").chains[1].rules[1]
+    assert.equal("tap1", rule.iifname)
+    assert.equal("tap*", rule.oifname)
+    process.run { "nft", "delete", "table", "ip", "filter" }
+  end)
+
   it("lists the data that a rule was made from, with its handle", function()
     local rules = {}
     for i, each in ipairs(SPOKEN) do rules[i] = each[1] end

@@ -146,9 +146,12 @@ local function masked(t, mask, op, data)
   return value
 end
 
+-- A name of fewer bytes is one that others begin with, unless its end is compared too, as iptables
+-- does.
 local function begins_with(t, data, op)
   if t.name == "ifname" and #data < 16 then
-    return either(op, (data:match "^[^%z]*") .. "*")
+    local name = data:match "^[^%z]*"
+    return either(op, #name == #data and name .. "*" or name)
   end
 end
 

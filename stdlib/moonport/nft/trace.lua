@@ -70,11 +70,6 @@ end
 
 -- -- Steps --------------------------------------------------------------------------------------
 
--- Where a chain ends, the kernel tells of the end as of a rule that is none.
-local function is_step(message)
-  return message.kind == "trace" and (message.handle or KINDS[message.type] ~= "rule")
-end
-
 local function step_of(message)
   local step = {
     id = message.id,
@@ -96,6 +91,28 @@ local function step_of(message)
   return step
 end
 
+-- Where a chain ends, the kernel tells of the end as of a rule that is none.
+local function is_step(message)
+  return message.handle or KINDS[message.type] ~= "rule"
+end
+
+local PACKET = { "iif", "oif", "mark", "nfproto", "ip", "ip6", "tcp", "udp", "icmp", "icmpv6" }
+
+-- What the end of a chain told of the packet belongs to the next step.
+local function take(self, message)
+  local step = step_of(message)
+  local told = self.told[step.id] or {}
+  for _, name in ipairs(PACKET) do
+    step[name] = step[name] == nil and told[name] or step[name]
+  end
+  if is_step(message) then
+    self.told[step.id] = nil
+    table.insert(self.ready, step)
+  else
+    self.told[step.id] = step
+  end
+end
+
 --- The next step of a packet.
 -- @treturn ?table nil once closed
 function trace:next()
@@ -107,8 +124,8 @@ function trace:next()
       table.insert(self.ready, { lost = true })
     end
     for _, message in ipairs(messages) do
-      if is_step(message) then
-        table.insert(self.ready, step_of(message))
+      if message.kind == "trace" then
+        take(self, message)
       end
     end
   end
@@ -129,7 +146,7 @@ trace.__close = trace.close
 -- @treturn trace
 function M.open(options)
   local netns = options and options.netns
-  return setmetatable({ core = core.trace(netns and tostring(netns)), ready = {} }, trace)
+  return setmetatable({ core = core.trace(netns and tostring(netns)), ready = {}, told = {} }, trace)
 end
 
 return M
