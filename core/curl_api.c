@@ -34,6 +34,15 @@ static int resolve(mp_curl_api *api, void *library, mp_error *err) {
   return 0;
 }
 
+/* Found among what libcurl has loaded for itself. */
+static void resolve_openssl(mp_curl_api *api, void *library, const char *version) {
+  static const char openssl[] = "OpenSSL/";
+  if (!version || strncmp(version, openssl, sizeof openssl - 1) != 0)
+    return;
+  void *address = dlsym(library, "SSL_CTX_ctrl");
+  memcpy(&api->ssl_ctx_ctrl, &address, sizeof address);
+}
+
 static int load(mp_curl_api *api, mp_error *err) {
   void *library = dlopen(LIBRARY, RTLD_LAZY | RTLD_LOCAL);
   if (!library)
@@ -45,6 +54,7 @@ static int load(mp_curl_api *api, mp_error *err) {
     mp_error_set(err, "http", "library", "`%s` is version %s", LIBRARY, info->version);
     return mp_error_hint(err, "version 7.85 or newer is needed");
   }
+  resolve_openssl(api, library, info->ssl_version);
   CURLcode rc = api->global_init(CURL_GLOBAL_DEFAULT);
   return rc == CURLE_OK ? 0 : missing(err, api->easy_strerror(rc));
 }

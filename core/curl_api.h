@@ -41,6 +41,8 @@ typedef struct {
 #define MP_CURL_MEMBER(name) __typeof__(&curl_##name) name;
   MP_CURL_FUNCTIONS(MP_CURL_MEMBER)
 #undef MP_CURL_MEMBER
+  /* That of the OpenSSL which libcurl stands on; NULL where it is another library. */
+  long (*ssl_ctx_ctrl)(void *context, int command, long number, void *pointer);
 } mp_curl_api;
 
 /* The table, loaded and initialised once per process; NULL and an error (domain "http", code

@@ -70,7 +70,7 @@ typedef enum {
 typedef struct {
   const char *ca_file; /* trusted instead of the system's CAs */
   mp_http_bytes ca_pem;
-  const char *cert_file; /* client certificate */
+  const char *cert_file; /* client certificate, with the issuers that are to be sent after it */
   mp_http_bytes cert_pem;
   const char *key_file; /* its key; by default in the certificate's PEM */
   mp_http_bytes key_pem;

@@ -3,6 +3,7 @@
  *   http.c           multi interface <-> libuv: sockets, timers, who is to be called back
  *   http_dead.c      connections whose peer is gone without a word
  *   http_request.c   options -> easy handle
+ *   http_context.c   what OpenSSL is told
  *   http_body.c      where a request body comes from
  *   http_transfer.c  one exchange: libcurl's callbacks, waits, the end
  *   http_connection.c  connections without an exchange
@@ -161,6 +162,9 @@ int mp_http_set_up(mp_http *http, const mp_http_options *options, mp_error *err)
 
 /* Takes secret header lines out when a redirect leads to another server than was asked. */
 void mp_http_drop_secrets(mp_http *http);
+
+/* http_context.c: for CURLOPT_SSL_CTX_FUNCTION, with the mp_curl_api. */
+CURLcode mp_http_on_context(CURL *curl, void *context, void *data);
 
 /* http_body.c */
 int mp_http_body_open(mp_http *http, const mp_http_options *options, mp_error *err);

@@ -281,6 +281,10 @@ static void set_client_cert(setter *s, mp_http *http, const mp_http_tls *tls) {
     set_pem(s, CURLOPT_SSLKEY_BLOB, http, 2, tls->key_pem);
   else if (tls->cert_pem.data) /* where files hold both, libcurl finds the key by itself */
     set_pem(s, CURLOPT_SSLKEY_BLOB, http, 2, tls->cert_pem);
+  if (s->api->ssl_ctx_ctrl) {
+    SET(s, CURLOPT_SSL_CTX_FUNCTION, mp_http_on_context);
+    SET(s, CURLOPT_SSL_CTX_DATA, (void *)s->api);
+  }
   /* Without a password OpenSSL would ask for one on the terminal. */
   set_text(s, CURLOPT_KEYPASSWD, tls->key_password ? tls->key_password : "");
 }

@@ -40,7 +40,8 @@
 --   to another server (scheme, host or port) none takes a header that was given as a secret, nor
 --   `Authorization` and `Cookie`
 -- - `ca`, `ca_pem`: trust this CA (a PEM file, or PEM in a string or secret), not the system's
--- - `cert`, `cert_pem`, `key`, `key_pem`, `key_password`: who we are
+-- - `cert`, `cert_pem`, `key`, `key_pem`, `key_password`: who we are; the certificate with the
+--   issuers, if any, that are to be sent after it
 -- - `server_name`: the name to ask for and to verify in place of the URL's host
 -- - `insecure`: true verifies nothing
 -- - `unix`: path of a Unix socket to connect to in place of the URL's host

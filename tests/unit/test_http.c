@@ -326,6 +326,25 @@ static void a_client_certificate_comes_from_files_or_from_memory(void **state) {
   free(key_pem);
 }
 
+/* OpenSSL would add the issuers that it finds among the CAs; nginx knows none but ca.pem. */
+static void a_client_certificate_is_sent_with_the_issuers_in_its_pem_and_no_others(void **state) {
+  size_t ca, middle, guest;
+  mp_auto_free char *ca_pem = slurp(in_dir("ca.pem"), &ca);
+  mp_auto_free char *middle_pem = slurp(in_dir("middle.pem"), &middle);
+  mp_auto_free char *guest_pem = slurp(in_dir("guest.pem"), &guest);
+  mp_auto_free char *cas = mp_sprintf("%s%s", ca_pem, middle_pem);
+  mp_auto_free char *chain = mp_sprintf("%s%s", guest_pem, middle_pem);
+  mp_http_options options = get(tls("/private"));
+  options.tls = (mp_http_tls){.ca_pem = {cas, ca + middle},
+                              .cert_pem = {guest_pem, guest},
+                              .key_file = in_dir("guest.key")};
+  mp_http_free(fetch_ok(*state, &options, 400)); /* of whom the server knows no issuer */
+  options.tls.cert_pem = (mp_http_bytes){chain, guest + middle};
+  mp_http *http = fetch_ok(*state, &options, 200);
+  assert_body(http, "CN=bob");
+  mp_http_free(http);
+}
+
 /* A connection with a client's certificate must not serve an exchange without it. */
 static void a_connection_is_not_shared_across_identities(void **state) {
   mp_http_options options = get_tls(tls("/private"));
@@ -586,6 +605,7 @@ int main(void) {
       http_test(an_unknown_ca_fails_and_says_what_was_trusted),
       http_test(insecure_is_only_when_asked),
       http_test(a_client_certificate_comes_from_files_or_from_memory),
+      http_test(a_client_certificate_is_sent_with_the_issuers_in_its_pem_and_no_others),
       http_test(a_connection_is_not_shared_across_identities),
       http_test(a_server_name_is_asked_for_and_verified_instead_of_the_host),
       http_test(plain_http_on_a_tls_port_explains_itself),
