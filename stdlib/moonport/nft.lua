@@ -23,7 +23,8 @@
 --              elements}
 --    map      the same with data = types, "verdict" or "counter"
 --    counter  {table, name, packets, bytes, comment}
---    elements {table, set or map, elements = {keys or {key, data, timeout, comment, counter}}};
+--    elements {table, set or map, elements = {keys or {key, data, timeout, comment, counter}}}, the
+--             key "*" being all others;
 --             with `type` (and `data`, `flags`) as in the set's definition, nothing needs to be
 --             asked first
 --    rule     {table, chain, comment, handle, position; conditions; statements}
@@ -35,7 +36,8 @@
 -- `lookup = {key = {fields}, set = "@name" or list, ne}`. `moonport.nft.match` tells what they
 -- compare with.
 --
--- **Statements**: `limit = "10/second"`, `quota`, `counter = true` or a counter's name, `log`,
+-- **Statements**: `limit = "10/second"`, `quota`, `counter = true` or a counter's name, `log` =
+-- true, a prefix or {prefix, level, flags, or group, snaplen, threshold},
 -- `set = {mark = 1, ["ct.mark"] = "mark"}`, `notrack`, `vmap = {key, map}`, `snat`, `dnat`,
 -- `masquerade`, `redirect`, `reject`, `verdict = "accept"`, "drop", "return", "continue", "jump
 -- CHAIN", "goto CHAIN".
@@ -111,7 +113,8 @@ end
 --- Lists tables with all that is in them.
 -- @tparam ?table options `family`, `table` (a name); `elements = false` and `rules = false` leave
 -- these out
--- @treturn table list of tables
+-- @treturn table list of tables. What has no form in our data is named in a rule's `other`; a set
+-- of such types is `unreadable`
 -- @treturn integer the rules' generation
 function handle:list(options)
   return list.run(self.socket, options or {})
@@ -189,7 +192,7 @@ local function anonymous_sets(compiled)
       data_type = set.attributes.data_type, data_len = set.attributes.data_len,
       flags = set.attributes.flags }
     local name = ("__set%d"):format(set.id)
-    found[name] = { anonymous = true, elements = sets.decode(shape, set.elements) }
+    found[name] = { anonymous = true, shape = shape, elements = sets.decode(shape, set.elements) }
   end
   return found
 end

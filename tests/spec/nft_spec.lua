@@ -90,6 +90,16 @@ local SPOKEN = {
   { { nfproto = "ipv6", verdict = "drop" }, "meta nfproto ipv6 drop" },
   { { l4proto = { "tcp", "udp" }, th = { dport = 53 }, verdict = "accept" },
     "meta l4proto { tcp, udp } th dport 53 accept" },
+  { { l4proto = "6-17", th = { dport = 53 }, verdict = "accept" },
+    "meta l4proto 6-17 th dport 53 accept" },
+  { { iifname = { "tap*", "eth0" }, verdict = "accept" }, 'iifname { "eth0", "tap*" } accept' },
+  { { iifname = "odd\\*", verdict = "accept" }, 'iifname "odd\\*" accept' },
+  { { lookup = { key = { "iifname", "ip.saddr" }, set = { { "tap*", "10.0.0.0/8" } } } },
+    'iifname . ip saddr { "tap*" . 10.0.0.0/8 }' },
+  { { log = { prefix = "all ", flags = { "tcp sequence", "skuid" } } },
+    'log prefix "all " flags tcp sequence flags skuid' },
+  { { vmap = { key = "ip.saddr", map = { ["10.0.0.1"] = "accept", ["*"] = "drop" } } },
+    "ip saddr vmap { 10.0.0.1 : accept, * : drop }" },
   { { ether = { saddr = "02:00:00:00:00:01" }, verdict = "accept" },
     "ether saddr 02:00:00:00:00:01 accept" },
   { { fib = { daddr = "local" }, verdict = "accept", comment = "to ourselves" },
@@ -350,6 +360,29 @@ describe("nft", function()
     assert.truthy(nft_says("list", "set", "inet", "moon", "nets"):find "elements = { 10.128.0.0/9")
   end)
 
+  it("holds names of many interfaces in sets of intervals alone", function()
+    nft.apply { { table = { name = "moon" } },
+      { set = { table = "moon", name = "s", type = "ifname", flags = "interval",
+        elements = { "tap*", "lo" } } } }
+    assert.truthy(nft_says("list", "set", "inet", "moon", "s"):find('{ "lo",%s+"tap%*" }'))
+    assert.same({ { key = "lo" }, { key = "tap*" } }, nft.table("moon").sets[1].elements)
+    local _, why = try(nft.apply, { { set = { table = "moon", name = "t", type = "ifname",
+      elements = { "tap*" } } } })
+    assert.truthy(why.message:find("`t` is `tap*`, which stands for many names", 1, true))
+    assert.truthy(why.hint:find('flags = "interval"', 1, true))
+  end)
+
+  it("matches with packets whom a name with `*` stands for, also in a list", function()
+    nft.apply { { table = { name = "moon" } },
+      { chain = { table = "moon", name = "c", hook = "output" } },
+      { rule = { table = "moon", chain = "c", oifname = { "l*", "eth0" }, counter = true } },
+      { rule = { table = "moon", chain = "c", oifname = { "x*", "eth0" }, counter = true } } }
+    process.run { "bash", "-c", "echo > /dev/udp/127.0.0.1/9" }
+    local rules = chain_of("c").rules
+    assert.is_true(rules[1].counter.packets > 0)
+    assert.equal(0, rules[2].counter.packets)
+  end)
+
   it("does all of a batch or nothing", function()
     with_chain {}
     local _, why = try(nft.apply, {
@@ -393,6 +426,10 @@ describe("nft", function()
     { { lookup = { key = { "iifname", "ip.sadr" }, set = "@x" } }, "no field of `ip` `sadr`" },
     { { mark = { mask = 1, value = 2 } }, "can never be" },
     { { udp = { dport = { "1-10", 5 } } }, "overlap" },
+    { { iifname = "*" }, "every interface is", "leave it out" },
+    { { iif = "eth0" }, "expected the index of a network interface (`iifname`" },
+    { { verdict = "queue" }, "expected \"accept\"" },
+    { { ct = { state = { mask = "new", value = 256 } } }, "can never be" },
   }
   it("checks rules before it sends them, and says what was expected", function()
     with_chain {}
@@ -580,6 +617,25 @@ describe("nft", function()
       assert.truthy(text:find(words, 1, true), words)
     end
     process.run { "nft", "flush", "ruleset" }
+  end)
+
+  it("refuses what a family does not have before it asks the kernel", function()
+    for _, each in ipairs {
+      { "arp", { tcp = { dport = 5 } }, "the family `arp` sees no packets of `tcp`" },
+      { "arp", { ip = { saddr = "1.2.3.4" } }, "the family `arp` sees no packets of `ipv4`" },
+      { "bridge", { masquerade = true }, "the family `bridge` translates no addresses" },
+      { "netdev", { dnat = "1.2.3.4" }, "the family `netdev` translates no addresses" },
+      { "ip", { ip6 = { saddr = "::1" } }, "cannot be of `ipv4` and of `ipv6`" },
+      { "ip6", { dnat = "1.2.3.4" }, "another family than the table's" },
+    } do
+      local rule = each[2]
+      rule.family, rule.table, rule.chain = each[1], "moon", "c"
+      local _, why = try(nft.check, { { rule = rule } })
+      assert.truthy(errors.is(why, "nft", "invalid"), tostring(why))
+      assert.truthy(why.message:find(each[3], 1, true), why.message)
+    end
+    nft.check { { rule = { family = "arp", table = "moon", chain = "c",
+      arp = { operation = "request" }, verdict = "drop" } } }
   end)
 
   it("changes nothing while a plan is made", function()

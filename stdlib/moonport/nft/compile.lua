@@ -11,7 +11,6 @@ local problem = require "moonport.nft.problem"
 local registers = require "moonport.nft.registers"
 local sets = require "moonport.nft.sets"
 local statements = require "moonport.nft.statements"
-local types = require "moonport.nft.types"
 
 local M = {}
 
@@ -41,6 +40,8 @@ function M.known(family)
     return { nfproto = "ipv6" }
   elseif family == "bridge" then
     return { iiftype = "ether" }
+  elseif family == "arp" then
+    return { protocol = "arp" }
   end
   return {}
 end
@@ -71,7 +72,9 @@ end
 
 function context:tell(name, value)
   local field_name, wanted = name, value
-  if self.known[name] and (name == "nfproto" or name == "l4proto") then
+  if self.family == "arp" then
+    problem.raise(("a table of the family `arp` sees no packets of `%s`"):format(value))
+  elseif self.known[name] and (name == "nfproto" or name == "l4proto") then
     problem.raise(
       ("a packet cannot be of `%s` and of `%s` at once"):format(tostring(self.known[name]), value))
   elseif name == "nfproto" and (self.family == "bridge" or self.family == "netdev") then
@@ -205,9 +208,10 @@ end
 local function condition(self, field, value)
   self:need(field.needs)
   match.compile(self.out, field, value, self)
-  if M.TELLING[field.name] and type(value) ~= "table" then
-    local t = field.type
-    M.learn(self.known, field.name, t.decode(types.encode(t, value, field.name)))
+  -- A range or a set says less than one value.
+  local bytes = M.TELLING[field.name] and type(value) ~= "table" and field.type.encode(value)
+  if bytes then
+    M.learn(self.known, field.name, field.type.decode(bytes))
   end
 end
 

@@ -51,7 +51,7 @@ end
 
 -- A prefix of whole bytes may be loaded as these bytes alone.
 local function shortened(expression, known)
-  if expression[1] ~= "payload" then
+  if expression[1] ~= "payload" or not expression.len then
     return nil
   end
   for _, size in ipairs { 4, 6, 16 } do
@@ -64,6 +64,9 @@ local function shortened(expression, known)
 end
 
 function reader:load(expression)
+  if expression.sreg or not registers.slot(expression.dreg) then
+    return self:other(expression[1] .. " set")
+  end
   local field = fields.loaded(expression, self.known)
   local short
   if not field then
@@ -94,17 +97,6 @@ function reader:key(sreg)
     slot = slot + registers.slots(load.field.type.size)
   end
   return #list > 0 and list or nil
-end
-
-local function key_names(list)
-  if #list == 1 then
-    return list[1].name
-  end
-  local names = {}
-  for i, field in ipairs(list) do
-    names[i] = field.name
-  end
-  return names
 end
 
 local function needs_of(list)
@@ -149,17 +141,21 @@ end
 -- A name of fewer bytes is one that others begin with, unless its end is compared too, as iptables
 -- does.
 local function begins_with(t, data, op)
-  if t.name == "ifname" and #data < 16 then
-    local name = data:match "^[^%z]*"
-    return either(op, #name == #data and name .. "*" or name)
+  local name, zeros = data:match "^([^%z]+)(%z*)$"
+  if t.wild and (op == EQ or op == NE) and #data < t.size and name then
+    return either(op, zeros == "" and name .. "*" or name)
   end
 end
 
 local function compared(load, op, data)
   local t = load.field.type
   if load.mask then
-    return (op == EQ or op == NE) and masked(t, load.mask, op, data) or nil
+    local whole = (op == EQ or op == NE) and #data == t.size
+    return whole and masked(t, load.mask, op, data) or nil
   elseif load.short then
+    if (op ~= EQ and op ~= NE) or #data ~= load.short then
+      return nil
+    end
     local whole = data .. ("\0"):rep(t.size - #data)
     return either(op, ("%s/%d"):format(address.show(whole), load.short * 8))
   elseif begins_with(t, data, op) then
@@ -171,7 +167,10 @@ local function compared(load, op, data)
     data = data:reverse()
   end
   if ORDERED[op] then
-    return { [ORDERED[op]] = t.decode(data) }
+    local comparable = not t.bits and (t.integer or t.ranges) and (not t.host or load.swapped)
+    return comparable and { [ORDERED[op]] = t.decode(data) } or nil
+  elseif op ~= EQ and op ~= NE then
+    return nil
   elseif t.bits then
     return { mask = types.decode(t, ("\xff"):rep(t.size)),
       [op == NE and "ne" or "value"] = t.decode(data) }
@@ -181,7 +180,10 @@ end
 
 -- `>=` and `<=` of one load are a range.
 function reader:as_range(load, op, data)
-  local low = self.low
+  local low, size = self.low, load.field.type.size
+  if load.mask or load.short or #data ~= size then
+    return false
+  end
   self.low = op == GE and { load = load, data = data, item = #self.items + 1 } or nil
   if op ~= LE or not low or low.load ~= load then
     return false
@@ -200,7 +202,7 @@ function reader:compare(expression)
   if not load and self.low and #self.pending == 0 and expression.op == LE then
     load = self.low.load
   end
-  if not load or not load.field then
+  if not load or not load.field or not expression.data then
     return self:other(load and load.what or "cmp")
   end
   if self:as_range(load, expression.op, expression.data) then
@@ -217,10 +219,11 @@ end
 
 function reader:range(expression)
   local load = self:single(expression.sreg)
-  if not load or not load.field or load.mask or #expression.from ~= load.field.type.size then
+  local from, to = expression.from or "", expression.to or ""
+  local t = load and load.field and not load.mask and not load.short and load.field.type
+  if not t or t.bits or #from ~= t.size or #to ~= t.size then
     return self:other "range"
   end
-  local from, to = expression.from, expression.to
   if load.swapped then
     from, to = from:reverse(), to:reverse()
   end
@@ -232,7 +235,8 @@ function reader:bitwise(expression)
   local load = self:single(expression.sreg)
   local plain = (expression.op or 0) == 0 and expression.xor and is_zero(expression.xor)
   if not load or not plain or not load.field or load.short
-    or #expression.mask ~= load.field.type.size then
+    or load.mask or load.swapped or expression.dreg ~= expression.sreg
+    or #(expression.mask or "") ~= load.field.type.size then
     return self:other "bitwise"
   end
   load.mask = expression.mask
@@ -240,7 +244,8 @@ end
 
 function reader:byteorder(expression)
   local load = self:single(expression.sreg)
-  if not load or not load.field or not load.field.type.host then
+  if not load or not load.field or not load.field.type.host or load.mask or load.swapped
+    or expression.dreg ~= expression.sreg then
     return self:other "byteorder"
   end
   load.swapped = true
@@ -264,42 +269,51 @@ local function map_elements(elements)
   return list
 end
 
--- "@name", or what an anonymous set holds.
-function reader:set(name, as)
+local function has_key(set, key)
+  for i, field in ipairs(key) do
+    if set.shape.key[i] ~= field.type then
+      return false
+    end
+  end
+  return #set.shape.key == #key
+end
+
+-- "@name", or what an anonymous set holds; nil where its keys are of other types than the fields.
+function reader:set(name, key, as)
   local set = self.sets[name]
   if set and set.anonymous then
-    return set.elements and as(set.elements)
+    return set.elements and has_key(set, key) and as(set.elements) or nil
   end
   return "@" .. name
 end
 
 function reader:lookup(expression)
   local key = self:key(expression.sreg)
-  if not key then
+  if not key or not expression.set then
     return self:other "lookup"
   end
   self.pending = {}
   if expression.dreg then
     return self:map(expression, key)
   end
-  local set = self:set(expression.set, short_elements)
+  local set = self:set(expression.set, key, short_elements)
   local inverted = (expression.flags or 0) & 1 ~= 0
   if not set then
     return self:other "lookup"
   elseif #key == 1 then
     self:condition(key[1], either(inverted and NE or EQ, set))
   else
-    local value = { key = key_names(key), set = set, ne = inverted or nil }
+    local value = { key = types.names(key), set = set, ne = inverted or nil }
     self:add { order = fields.LOOKUP, name = "lookup", value = value, needs = needs_of(key) }
   end
 end
 
 function reader:map(expression, key)
-  local map = self:set(expression.set, map_elements)
+  local map = self:set(expression.set, key, map_elements)
   if not map then
     return self:other "lookup"
   end
-  local value = { key = key_names(key), map = map }
+  local value = { key = types.names(key), map = map }
   if expression.dreg == 0 then
     self:statement("vmap", value, needs_of(key))
   else
@@ -311,11 +325,14 @@ end
 -- -- Statements ---------------------------------------------------------------------------------
 
 function reader:immediate(expression)
-  if expression.dreg == 0 then
-    self:statement("verdict", verdicts.decode(expression))
-  else
+  local verdict, slot = verdicts.decode(expression), registers.slot(expression.dreg)
+  if expression.dreg == 0 and verdict then
+    self:statement("verdict", verdict)
+  elseif slot and expression.data then
     self.held = self.held or {}
-    self.held[registers.slot(expression.dreg)] = expression.data
+    self.held[slot] = expression.data
+  else
+    self:other "immediate"
   end
 end
 
@@ -329,7 +346,7 @@ end
 
 function reader:translate(expression)
   local held, needs = self:take_held()
-  local name, value = translation.decode(expression, held)
+  local name, value = translation.decode(expression, held, self.family)
   if value == nil then
     return self:other(name)
   end
@@ -356,9 +373,13 @@ local function word_of(words, number)
 end
 
 function reader:limit(expression)
+  local per = word_of(statements.PERIODS, expression.unit)
+  if not per or not expression.rate then
+    return self:other "limit"
+  end
   self:statement("limit", {
     rate = expression.rate,
-    per = word_of(statements.PERIODS, expression.unit) or expression.unit,
+    per = per,
     burst = expression.burst,
     unit = expression.type == 1 and "bytes" or nil,
     over = (expression.flags or 0) & 1 ~= 0 or nil,
@@ -366,6 +387,9 @@ function reader:limit(expression)
 end
 
 function reader:quota(expression)
+  if not expression.bytes then
+    return self:other "quota"
+  end
   self:statement("quota", {
     bytes = expression.bytes,
     used = (expression.consumed or 0) > 0 and expression.consumed or nil,
@@ -375,10 +399,15 @@ end
 
 function reader:log(expression)
   local level = word_of(statements.LEVELS, expression.level)
+  local details = statements.log_details(expression.flags or 0)
+  if not details or (expression.group and (expression.flags or 0) ~= 0) then
+    return self:other "log"
+  end
   local value = {
     prefix = expression.prefix,
-    level = level ~= "warn" and level or nil,
+    level = level ~= "warn" and not expression.group and level or nil,
     group = expression.group,
+    flags = details[1] and details or nil,
     snaplen = (expression.snaplen or 0) > 0 and expression.snaplen or nil,
     threshold = (expression.threshold or 0) > 0 and expression.threshold or nil,
   }
@@ -394,9 +423,10 @@ function reader:set_field(expression)
     if to[1] == expression[1] and to[2] == expression.key then
       local t = types.get(to[3])
       local value
-      if held then
+      if type(held) == "string" and #held >= t.size then
         value = t.decode(held:sub(1, t.size))
-      elseif load and load.field and not load.mask then
+      elseif not held and load and load.field and load.field.type == t and not load.mask
+        and not load.swapped then
         value = load.field.name
       end
       if value == nil then
@@ -420,6 +450,9 @@ end
 
 function reader:refuse(expression)
   local value, implied = reject.decode(expression, self.family, self.known)
+  if not value then
+    return self:other "reject"
+  end
   self:statement("reject", value, implied)
 end
 
@@ -545,7 +578,7 @@ end
 --- A rule's data.
 -- @tparam table exprs list of expressions
 -- @tparam string family of its table
--- @tparam ?table sets name -> {anonymous = boolean, elements = list} of the sets of its table
+-- @tparam ?table sets name -> {anonymous = boolean, shape, elements = list} of its table's sets
 -- @treturn table
 function M.rule(exprs, family, sets)
   local self = setmetatable({

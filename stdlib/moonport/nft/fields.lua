@@ -146,13 +146,15 @@ function M.tree()
   return tree()
 end
 
+local PARTS = { payload = { "base", "offset", "len" }, fib = { "result", "flags" },
+  meta = { "key" }, ct = { "key" } }
+
 local function signature(load)
-  if load[1] == "payload" then
-    return ("payload %d %d %d"):format(load.base, load.offset, load.len)
-  elseif load[1] == "fib" then
-    return ("fib %d %d"):format(load.result, load.flags)
+  local words = { load[1] }
+  for i, part in ipairs(PARTS[load[1]]) do
+    words[i + 1] = tostring(load[part])
   end
-  return ("%s %d"):format(load[1], load.key)
+  return table.concat(words, " ")
 end
 
 -- Several fields have one load: what the rule has said about the protocol decides between them.

@@ -95,9 +95,9 @@ local function add_elements(messages, found)
   end
   for _, entry in ipairs(found.sets) do
     local list = by_set[key_of(entry.message) .. " " .. entry.message.name] or {}
-    if entry.shape then
-      entry.set.elements = sets.decode(entry.shape, list)
-      entry.elements = entry.set.elements
+    local elements = entry.shape and sets.decode(entry.shape, list)
+    if elements then
+      entry.set.elements, entry.elements = elements, elements
     else
       entry.set.unreadable = true
     end

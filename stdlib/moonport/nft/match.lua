@@ -1,9 +1,9 @@
 --- One condition of a rule, `field = value`, to the kernel's expressions.
 --
--- A value is what the field shall be; "10.0.0.0/8", "80-90"; a list of such (an anonymous set);
--- "@name" (a set); `{ ne = ... }` (anything else), `{ lt = ... }` `le` `gt` `ge`; and
--- `{ mask = ..., value = ... }` (only these bits are looked at). Fields whose values are
--- sets of bits (`ct.state`, `tcp.flags`) are matched when any of the bits is there.
+-- A value is what the field shall be; "10.0.0.0/8", "80-90", "tap*"; a list of such (an anonymous
+-- set); "@name" (a set); `{ ne = ... }` (anything else), `{ lt = ... }` `le` `gt` `ge`; and `{ mask
+-- = ..., value = ... }` (only these bits are looked at). Fields whose values are sets of bits
+-- (`ct.state`, `tcp.flags`) are matched when any of the bits is there.
 --
 -- @module moonport.nft.match
 local address = require "moonport.nft.address"
@@ -67,10 +67,10 @@ end
 
 -- A name that ends in `*` stands for all that begin so.
 local function wildcard(out, field, op, value)
-  local begin = field.type.name == "ifname" and type(value) == "string" and value:match "^(.+)%*$"
-  if begin and #begin < 16 then
+  local first = field.type.wild and field.type.wild(value)
+  if first then
     M.load(out, field)
-    compare(out, op, begin)
+    compare(out, op, first:match "^[^%z]+")
     return true
   end
 end

@@ -14,10 +14,10 @@ function M.number(slot)
 end
 
 --- The slot at which a register begins.
--- @tparam integer number
--- @treturn ?integer nil for the verdict's register
+-- @tparam ?integer number
+-- @treturn ?integer nil for the verdict's register, and for none
 function M.slot(number)
-  if number == 0 then
+  if number == 0 or number == nil then
     return nil
   end
   return number < 8 and (number - 1) * 4 or number - 8

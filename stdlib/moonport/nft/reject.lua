@@ -55,7 +55,7 @@ end
 -- @tparam table expression
 -- @tparam string family
 -- @tparam table known what the rule matched before
--- @return as in rule data
+-- @return as in rule data; nil for an answer that has no word
 -- @treturn ?table what it implies
 function M.decode(expression, family, known)
   if expression.type == RESET then
@@ -73,7 +73,7 @@ function M.decode(expression, family, known)
       return kind == usual and word or ("%s %s"):format(kind, word), implied
     end
   end
-  return ("%s %d"):format(kind, expression.code or 0)
+  return nil
 end
 
 return M

@@ -17,7 +17,7 @@ local ANONYMOUS, CONSTANT, INTERVAL, MAP, TIMEOUT, OBJECT, CONCAT = 1, 2, 4, 8, 
 local EVAL = 0x20
 local VERDICT_TYPE = 0xffffff00
 local COUNTER = 1
-local END = 1 -- of an element: it ends the interval before it
+local END, REST = 1, 2 -- of an element: it ends the interval before it; it is all other keys
 local TYPE_BITS = 6
 
 -- What `flags` of a set may say besides what follows from its other fields.
@@ -164,17 +164,6 @@ local function types_of(code, size)
   return list
 end
 
-local function names_of(list)
-  if #list == 1 then
-    return list[1].name
-  end
-  local names = {}
-  for i, each in ipairs(list) do
-    names[i] = each.name
-  end
-  return names
-end
-
 --- The shape of a set that the kernel lists, and its definition.
 -- @tparam table message
 -- @treturn ?table shape; nil where its types are none of ours
@@ -182,8 +171,11 @@ end
 function M.read(message)
   local flags = message.flags or 0
   local key = types_of(message.key_type or 0, message.key_len)
+  if key and size_of(key) ~= message.key_len then
+    key = nil
+  end
   local shape = { key = key, interval = flags & INTERVAL ~= 0 }
-  local definition = { type = key and names_of(key) }
+  local definition = { type = key and types.names(key) }
   local data_known = true
   if flags & OBJECT ~= 0 then
     shape.object, definition.data = true, "counter"
@@ -192,7 +184,10 @@ function M.read(message)
     shape.verdict, definition.data = true, "verdict"
   elseif flags & MAP ~= 0 then
     shape.data = types_of(message.data_type or 0, message.data_len)
-    definition.data, data_known = shape.data and names_of(shape.data), shape.data ~= nil
+    if shape.data and size_of(shape.data) ~= message.data_len then
+      shape.data = nil -- as where a map leads to ranges
+    end
+    definition.data, data_known = shape.data and types.names(shape.data), shape.data ~= nil
   end
   local words = {}
   for word, bit in pairs(FLAGS) do
@@ -241,7 +236,7 @@ local function encode_all(list, value, where)
 end
 
 local function refuse_host_span(t, span, where)
-  if t.host and span.from ~= span.to then
+  if t.host and span.from ~= span.to and not span.wild then
     problem.raise(("`%s`: a set cannot hold a range of `%s`"):format(where, t.name))
   end
 end
@@ -290,7 +285,9 @@ end
 
 local function encode_element(shape, element, where)
   local message = {}
-  if shape.interval then
+  if element.key == "*" then
+    message.flags = REST
+  elseif shape.interval then
     message.key, message.key_end = encode_span(shape.key, element.key, where)
   else
     message.key = encode_all(shape.key, element.key, where)
@@ -312,7 +309,11 @@ local function encode_element(shape, element, where)
   return message
 end
 
+-- What is all other keys comes after all.
 local function by_key(a, b)
+  if not a.key or not b.key then
+    return a.key ~= nil and not b.key
+  end
   return a.key < b.key
 end
 
@@ -322,10 +323,10 @@ local function split_intervals(list, where)
   local out = {}
   for i, each in ipairs(list) do
     local following = list[i + 1]
-    if following and following.key <= each.key_end then
+    if following and following.key and following.key <= each.key_end then
       problem.raise(("two elements of `%s` overlap"):format(where))
     end
-    local last = address.next(each.key_end)
+    local last = each.key_end and address.next(each.key_end)
     each.key_end = nil
     out[#out + 1] = each
     if last then
@@ -387,7 +388,9 @@ end
 
 local function decode_element(shape, message)
   local element = { data = decode_data(shape, message) }
-  if message.key_end then
+  if not message.key then
+    element.key = "*"
+  elseif message.key_end then
     element.key = decode_span(shape.key, message.key, message.key_end)
   else
     element.key = decode_all(shape.key, message.key)
@@ -411,7 +414,7 @@ end
 local function join_intervals(shape, messages)
   table.sort(messages, function(a, b)
     if a.key ~= b.key then
-      return a.key < b.key
+      return by_key(a, b)
     end
     return is_end(a) and not is_end(b)
   end)
@@ -419,19 +422,34 @@ local function join_intervals(shape, messages)
   for i, each in ipairs(messages) do
     if not is_end(each) then
       local following = messages[i + 1]
-      each.key_end = following and address.previous(following.key)
-        or ("\xff"):rep(shape.key[1].size)
+      each.key_end = each.key and (following and following.key and address.previous(following.key)
+        or ("\xff"):rep(shape.key[1].size))
       list[#list + 1] = each
     end
   end
   return list
 end
 
+-- Whether an element has what its set says.
+local function is_whole(shape, message)
+  local size = size_of(shape.key)
+  local key, key_end, data = message.key, message.key_end, message.data
+  return (key == nil and (message.flags or 0) & REST ~= 0 or key ~= nil and #key == size)
+    and (key_end == nil or key ~= nil and #key_end == size)
+    and (not shape.data or data == nil or #data == size_of(shape.data))
+end
+
 --- Elements as the kernel lists them, as data.
 -- @tparam table shape
 -- @tparam table messages
--- @treturn table list of {key, data, timeout, expires, comment, counter}, sorted by their keys
+-- @treturn ?table list of {key, data, timeout, expires, comment, counter}, sorted by their keys,
+-- "*" (all other keys) last; nil where they are not what the shape says
 function M.decode(shape, messages)
+  for _, each in ipairs(messages) do
+    if not is_whole(shape, each) then
+      return nil
+    end
+  end
   if shape.interval and #shape.key == 1 then
     messages = join_intervals(shape, messages)
   else
@@ -448,7 +466,8 @@ end
 
 local function has_span(list, elements, where)
   for _, element in ipairs(elements) do
-    for i, each in ipairs(values(list, full(element).key, where)) do
+    local key = full(element).key
+    for i, each in ipairs(key ~= "*" and values(list, key, where) or {}) do
       local span = types.span(list[i], each, where)
       if span.from ~= span.to then
         return true

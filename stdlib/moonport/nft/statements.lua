@@ -103,7 +103,40 @@ local function quota(out, value)
   }
 end
 
-local LOG = { prefix = true, level = true, group = true, snaplen = true, threshold = true }
+local LOG = { prefix = true, level = true, group = true, snaplen = true, threshold = true,
+  flags = true }
+-- What a log tells of a packet besides, in the order of the kernel's bits.
+local DETAILS = { "tcp sequence", "tcp options", "ip options", "skuid", false, "ether" }
+
+local function details_of(flags)
+  local bits = 0
+  for _, word in ipairs(type(flags) == "table" and flags or { flags }) do
+    local bit
+    for i, each in ipairs(DETAILS) do
+      bit = each == word and 1 << i - 1 or bit
+    end
+    if not bit then
+      problem.expected("log.flags", word, ('some of "%s"'):format(
+        'tcp sequence", "tcp options", "ip options", "skuid", "ether'))
+    end
+    bits = bits | bit
+  end
+  return bits
+end
+
+--- The words for what a log tells besides.
+-- @tparam integer bits of the kernel
+-- @treturn ?table nil where a bit has none
+function M.log_details(bits)
+  local words = {}
+  for i, word in ipairs(DETAILS) do
+    local bit = 1 << i - 1
+    if word and bits & bit ~= 0 then
+      words[#words + 1], bits = word, bits & ~bit
+    end
+  end
+  return bits == 0 and words or nil
+end
 
 local function log(out, value)
   local set = value
@@ -119,13 +152,14 @@ local function log(out, value)
     problem.expected("log.prefix", set.prefix, "text of 1 to 127 bytes")
   elseif set.level and not M.LEVELS[set.level] then
     problem.unknown("level of logs", tostring(set.level), M.LEVELS)
-  elseif set.level and set.group then
-    problem.raise "a log goes to the kernel's log with a `level`, or to a `group`, not to both"
+  elseif (set.level or set.flags) and set.group then
+    problem.raise "a log goes to the kernel's log with `level` and `flags`, or to a `group`"
   end
   out[#out + 1] = {
     "log",
     prefix = set.prefix,
     level = M.LEVELS[set.level],
+    flags = set.flags and details_of(set.flags),
     group = set.group and number(set.group, "log.group", 0xffff),
     snaplen = set.snaplen and number(set.snaplen, "log.snaplen", 0xffffffff),
     threshold = set.threshold and number(set.threshold, "log.threshold", 0xffff),

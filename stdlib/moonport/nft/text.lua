@@ -12,7 +12,7 @@ local QUOTED = { ifname = true }
 local MARKS = { mark = true }
 
 local function scalar(t, value)
-  if type(value) == "string" and value:sub(1, 1) == "@" then
+  if value == "*" or type(value) == "string" and value:sub(1, 1) == "@" then
     return value
   elseif QUOTED[t.name] then
     return ('"%s"'):format(value)
@@ -179,6 +179,9 @@ function STATEMENTS.log(value)
   add("snaplen", log.snaplen, "%d")
   add("queue-threshold", log.threshold, "%d")
   add("level", log.level, "%s")
+  for _, detail in ipairs(type(log.flags) == "table" and log.flags or { log.flags }) do
+    add("flags", detail, "%s")
+  end
   return table.concat(parts, " ")
 end
 

@@ -16,6 +16,8 @@ local SNAT, DNAT = 0, 1
 local HAS_PORT = 2
 local FLAGS = { random = 4, persistent = 8, fully_random = 16 }
 local FAMILIES = { ip = { 2, "ipv4_addr", "ipv4" }, ip6 = { 10, "ipv6_addr", "ipv6" } }
+local SAME = { ip = true, ip6 = true } -- tables whose addresses are all of one family
+local TRANSLATING = { inet = true, ip = true, ip6 = true }
 local OPTIONS = {
   to = true, port = true, key = true, map = true, family = true, random = true,
   persistent = true, fully_random = true,
@@ -86,7 +88,7 @@ local function family_for(value, where, context)
   if not family then
     problem.expected(where .. ".family", named, '"ip" or "ip6"')
   end
-  if (context.family == "ip" or context.family == "ip6") and context.family ~= named then
+  if SAME[context.family] and context.family ~= named then
     problem.raise(("`%s` is to an address of another family than the table's"):format(where))
   end
   return family, named
@@ -106,8 +108,15 @@ local function from_map(out, expression, value, where, context)
   expression.port = value.port and registers.number(registers.slots(data[1].size)) or nil
 end
 
+local function check_family(context)
+  if not TRANSLATING[context.family] then
+    problem.raise(("a table of the family `%s` translates no addresses"):format(context.family))
+  end
+end
+
 local function nat(kind, where)
   return function(out, value, context)
+    check_family(context)
     value = options(value, where)
     local expression = { "nat", type = kind, flags = flags_of(value) }
     if value.map ~= nil or value.key ~= nil then
@@ -129,7 +138,8 @@ end
 
 -- masquerade and redirect have no address.
 local function only_port(name, where)
-  return function(out, value)
+  return function(out, value, context)
+    check_family(context)
     if value == true then
       value = {}
     elseif type(value) ~= "table" then
@@ -156,6 +166,8 @@ local function span_of(t, from, to)
   return from and types.show_span(t, from, to or from)
 end
 
+local KNOWN = 1 | HAS_PORT | FLAGS.random | FLAGS.persistent | FLAGS.fully_random
+
 local function add_flags(value, flags)
   for name, bit in pairs(FLAGS) do
     if flags and flags & bit ~= 0 then
@@ -165,42 +177,60 @@ local function add_flags(value, flags)
   return value
 end
 
+-- The bytes of a type that a register holds.
+local function bytes_in(register, held, t)
+  local bytes = register and held(register)
+  return type(bytes) == "string" and #bytes >= t.size and bytes:sub(1, t.size) or nil
+end
+
+-- A value or a range; false where registers hold none.
+local function span_in(first, last, held, t)
+  local from = bytes_in(first, held, t)
+  local to = last and bytes_in(last, held, t) or not last and from
+  return from and to and span_of(t, from, to) or false
+end
+
 local function port_of(expression, held)
-  local t = types.get "inet_service"
-  local port = expression.port and held(expression.port)
-  return type(port) == "string"
-    and span_of(t, port, expression.port_end and held(expression.port_end)) or nil
+  if not expression.port then
+    return nil
+  end
+  return span_in(expression.port, expression.port_end, held, types.get "inet_service")
 end
 
 --- The data of an expression.
 -- @tparam table expression
 -- @tparam function held of a register's number: its bytes, or {key, map} for a map's result
+-- @tparam string table_family of the rule's table
 -- @treturn string "snat", "dnat", "masquerade" or "redirect"
 -- @return as in rule data; nil where it is nothing that we write
-function M.decode(expression, held)
+function M.decode(expression, held, table_family)
   local name = expression[1]
-  if name == "masq" or name == "redir" then
-    local value = add_flags({ port = port_of(expression, held) }, expression.flags)
-    return name == "masq" and "masquerade" or "redirect", next(value) and value or true
+  local no_address = name == "masq" and "masquerade" or name == "redir" and "redirect"
+  local kind = no_address or expression.type == SNAT and "snat" or "dnat"
+  if (expression.flags or 0) & ~KNOWN ~= 0 or not TRANSLATING[table_family] then
+    return kind, nil
+  elseif no_address then
+    local port = port_of(expression, held)
+    local value = add_flags({ port = port }, expression.flags)
+    return kind, port ~= false and (next(value) and value or true) or nil
   end
-  local kind = expression.type == SNAT and "snat" or "dnat"
   local family = expression.family == 10 and "ip6" or "ip"
+  if SAME[table_family] and table_family ~= family then
+    return kind, nil
+  end
   local from = expression.address and held(expression.address)
   if type(from) == "table" then
     local value = { key = from.key, map = from.map, port = expression.port and true or nil }
     value.family = family == "ip6" and family or nil
     return kind, add_flags(value, expression.flags)
-  elseif not from then
-    return kind, nil
   end
   local t = types.get(FAMILIES[family][2])
-  if #from < t.size then
+  local to = span_in(expression.address, expression.address_end, held, t)
+  local port = port_of(expression, held)
+  if not to or port == false then
     return kind, nil
   end
-  local to = expression.address_end and held(expression.address_end) or from
-  local value = { to = span_of(t, from:sub(1, t.size), to:sub(1, t.size)),
-    port = port_of(expression, held) }
-  return kind, add_flags(value, expression.flags)
+  return kind, add_flags({ to = to, port = port }, expression.flags)
 end
 
 return M

@@ -65,6 +65,12 @@ addresses("ipv4_addr", 7, 4, 'an IPv4 address such as "10.0.0.1"')
 addresses("ipv6_addr", 8, 16, 'an IPv6 address such as "fe80::1"')
 addresses("ether_addr", 9, 6, 'an Ethernet address such as "02:00:00:00:00:01"')
 
+local function padded(text, byte)
+  return text .. byte:rep(16 - #text)
+end
+
+-- Names that end in `*` stand for all that begin so: `wild` gives their first and their last. One
+-- that really ends so is written `\\*`, as `nft` has it.
 ALL.ifname = {
   name = "ifname",
   code = 41,
@@ -72,12 +78,27 @@ ALL.ifname = {
   host = true,
   expected = "the name of a network interface (1 to 15 bytes)",
   encode = function(value)
-    if type(value) == "string" and #value > 0 and #value < 16 and not value:find "[%s/%z]" then
-      return value .. ("\0"):rep(16 - #value)
+    local name = type(value) == "string" and value:gsub("\\%*$", "*")
+    local is_name = name and #name > 0 and #name < 16 and not name:find "[%s/:%z]"
+    if is_name and (name ~= value or name:sub(-1) ~= "*") then
+      return padded(name, "\0")
     end
   end,
   decode = function(bytes)
-    return (bytes:match "^[^%z]*")
+    return (bytes:match("^[^%z]*"):gsub("%*$", "\\*"))
+  end,
+  wild = function(value)
+    local begin = type(value) == "string" and value:match "^([^%s/:%z]+)%*$"
+    if begin and #begin < 16 and begin:sub(-1) ~= "\\" then
+      return padded(begin, "\0"), padded(begin, "\xff")
+    end
+  end,
+  -- The other way; nil for what is no such span.
+  show_wild = function(from, to)
+    local begin = from:match "^[^%z]+"
+    if begin and from == padded(begin, "\0") and to == padded(begin, "\xff") then
+      return begin .. "*"
+    end
   end,
 }
 
@@ -113,7 +134,8 @@ integers("icmpv6_type", 29, 1, "an ICMPv6 type or its number", {
 integers("icmp_code", 32, 1, "an ICMP code", {})
 integers("icmpv6_code", 33, 1, "an ICMPv6 code", {})
 integers("mark", 19, 4, "a mark: a number of 32 bits", { host = true })
-integers("iface_index", 20, 4, "the index of a network interface", { host = true })
+integers("iface_index", 20, 4,
+  "the index of a network interface (`iifname` and `oifname` are matched by name)", { host = true })
 integers("iface_type", 21, 2, "the type of a network interface",
   { host = true, names = { ether = 1, loopback = 772, none = 65534 } })
 integers("uid", 23, 4, "a user's number", { host = true })
@@ -150,6 +172,20 @@ function M.get(name)
   return ALL[name] or problem.unknown("type", name, ALL)
 end
 
+--- What a key is made of, as rules and definitions write it: one name, or a list of names.
+-- @tparam table list of types or fields
+-- @return
+function M.names(list)
+  if #list == 1 then
+    return list[1].name
+  end
+  local names = {}
+  for i, each in ipairs(list) do
+    names[i] = each.name
+  end
+  return names
+end
+
 local by_code
 
 --- A type by nftables' number for it and its size in bytes.
@@ -175,7 +211,7 @@ local function bits_of(t, value, where)
   local all = 0
   for _, each in ipairs(type(value) == "table" and value or { value }) do
     local bit = t.names[each] or math.tointeger(each)
-    if not bit then
+    if not bit or bit < 0 or bit >> t.size * 8 ~= 0 then
       problem.expected(where, each, t.expected)
     end
     all = all | bit
@@ -220,6 +256,16 @@ function M.decode_bits(t, bytes)
   return #words == 1 and words[1] or words
 end
 
+-- What stands for many names, where there is room for one.
+local function refuse_wild(t, value, where)
+  if t.wild and value == "*" then
+    problem.raise(("`%s` is `*`, which every interface is"):format(where), "leave it out")
+  elseif t.wild and t.wild(value) then
+    problem.raise(("`%s` is `%s`, which stands for many names"):format(where, value),
+      'a set or map with `flags = "interval"` holds such')
+  end
+end
+
 --- The bytes of one value.
 -- @tparam table t
 -- @param value
@@ -232,6 +278,7 @@ function M.encode(t, value, where)
   elseif t.bits then
     return M.encode_bits(t, value, where)
   end
+  refuse_wild(t, value, where)
   problem.expected(where, value, t.expected)
 end
 
@@ -291,13 +338,19 @@ end
 -- @tparam table t
 -- @param value
 -- @tparam string where the field, for errors
--- @treturn table {from, to}; of a prefix also `mask` and `bits`
+-- @treturn table {from, to}; of a prefix also `mask` and `bits`, of "tap*" also `wild`
 function M.span(t, value, where)
   local one = t.encode(value)
   if one then
     return { from = one, to = one }
   end
-  if type(value) == "string" then
+  local first, last
+  if t.wild then
+    first, last = t.wild(value)
+  end
+  if first then
+    return { from = first, to = last, wild = true }
+  elseif type(value) == "string" then
     local span = prefix(t, value, where) or range(t, value, where)
     if span and span.bits == t.size * 8 then
       return { from = span.from, to = span.to }
@@ -305,6 +358,7 @@ function M.span(t, value, where)
       return span
     end
   end
+  refuse_wild(t, value, where)
   local expected = t.expected
   if t.ranges then
     expected = expected .. ', a prefix such as "10.0.0.0/8" or a range'
@@ -323,7 +377,10 @@ function M.show_span(t, from, to)
   if from == to then
     return t.decode(from)
   end
-  if t.ranges then
+  local wild = t.show_wild and t.show_wild(from, to)
+  if wild then
+    return wild
+  elseif t.ranges then
     local mask = address.combine(from, to, function(a, b)
       return ~(a ~ b)
     end)
@@ -334,7 +391,11 @@ function M.show_span(t, from, to)
       return ("%s/%d"):format(address.show(from), bits)
     end
   end
-  return ("%s-%s"):format(t.decode(from), t.decode(to))
+  -- What lies between two names is known by numbers.
+  local show = t.integer and function(bytes)
+    return string.unpack(format_of(t), bytes)
+  end or t.decode
+  return ("%s-%s"):format(show(from), show(to))
 end
 
 return M

@@ -1,5 +1,5 @@
 --- Verdicts: what becomes of a packet. Written as text: "accept", "drop", "continue", "return",
--- "jump CHAIN", "goto CHAIN", "queue".
+-- "jump CHAIN", "goto CHAIN".
 --
 -- @module moonport.nft.verdicts
 local problem = require "moonport.nft.problem"
@@ -7,7 +7,7 @@ local problem = require "moonport.nft.problem"
 local M = {}
 
 local CODES = {
-  drop = 0, accept = 1, queue = 3, continue = -1, jump = -3, ["goto"] = -4, ["return"] = -5,
+  drop = 0, accept = 1, continue = -1, jump = -3, ["goto"] = -4, ["return"] = -5,
 }
 local TO_CHAIN = { jump = true, ["goto"] = true }
 local EXPECTED = '"accept", "drop", "return", "continue", "jump CHAIN" or "goto CHAIN"'
@@ -32,10 +32,13 @@ end
 
 --- The text of a verdict.
 -- @tparam table message {verdict, chain}
--- @treturn string
+-- @treturn ?string nil for one that has none
 function M.decode(message)
-  local word = words[message.verdict] or ("verdict %d"):format(message.verdict or 0)
-  return message.chain and word .. " " .. message.chain or word
+  local word = words[message.verdict]
+  if not TO_CHAIN[word] then
+    return word
+  end
+  return message.chain and word .. " " .. message.chain or nil
 end
 
 return M

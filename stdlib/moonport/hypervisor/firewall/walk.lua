@@ -103,7 +103,7 @@ local function elements_of(scope, set)
     return set
   end
   local found = set_named(scope, set:sub(2))
-  return found and found.elements
+  return found and not found.unreadable and found.elements or nil
 end
 
 -- -- Fields -------------------------------------------------------------------------------------
