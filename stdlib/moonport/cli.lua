@@ -108,7 +108,8 @@ local function refuse(name, command, parser, words, text)
   for _, argument in ipairs(missing and of._arguments or {}) do
     if argument._name == missing then
       local shown = require("moonport.cli.help").argument(argument):gsub("%.%.%.$", "")
-      message = ("`moonport %s` wants a %s"):format(path, shown)
+      local article = shown:find "^[AEIOU]" and "an" or "a"
+      message = ("`moonport %s` wants %s %s"):format(path, article, shown)
     end
   end
   local names = {}

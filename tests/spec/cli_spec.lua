@@ -33,6 +33,7 @@ describe("words that cannot be understood", function()
     assert.equal("`moonport deploy` wants a MANIFEST", err.message)
     assert.truthy(err.hint:find("usage: moonport deploy [OPTIONS] MANIFEST...", 1, true))
     assert.equal("`moonport recipe show` wants a NAME", refusal({ "recipe", "show" }).message)
+    assert.equal("`moonport image rm` wants an IMAGE", refusal({ "image", "rm" }).message)
     assert.equal("`moonport stop` wants a NAME", refusal({ "stop" }).message)
     assert.equal("`--state` wants a directory", refusal({ "--state" }).message)
   end)
@@ -41,6 +42,19 @@ describe("words that cannot be understood", function()
     assert.equal("there is no command `x`\n  hint: `moonport --help` lists the commands",
       tostring(refusal { "x" }))
   end)
+end)
+
+describe("words that other tools have taught", function()
+  for _, words in ipairs {
+    { "ps", "-a" }, { "exec", "-it", "web", "sh" }, { "image", "ls", "-q" },
+    { "logs", "-f", "--tail", "5", "web" }, { "rm", "-f", "web" },
+  } do
+    it("are understood: " .. table.concat(words, " "), function()
+      local name = words[1]
+      local parser = cli.parser(name, cli.command(name))
+      assert.is_true((parser:pparse(table.move(words, 2, #words, 1, {}))))
+    end)
+  end
 end)
 
 describe("every command", function()

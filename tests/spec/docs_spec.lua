@@ -42,7 +42,7 @@ local function words_of(text)
     if quote then
       word, after = text:match("^" .. quote .. "([^" .. quote .. "]*)" .. quote .. "%s*()", at)
     else
-      word, after = text:match("^([^%s;|&>#)]+)%s*()", at)
+      word, after = text:match("^([^%s;|&<>#)]+)%s*()", at)
     end
     if not word then break end
     words[#words + 1], at = word, after
@@ -108,6 +108,23 @@ describe("a command in the documents", function()
         local why = words and fault(words)
         if why then wrong[#wrong + 1] = ("%s: `%s`: %s"):format(place, text, why) end
       end)
+      assert.equal("", table.concat(wrong, "\n"))
+    end)
+  end
+end)
+
+describe("an example in the help", function()
+  for _, name in ipairs(cli.COMMANDS) do
+    it("is a call that there is: " .. name, function()
+      local command, wrong = cli.command(name), {}
+      local examples = { command.example }
+      for _, sub in ipairs(cli.parser(name, command)._commands) do
+        examples[#examples + 1] = sub._epilog
+      end
+      for call in table.concat(examples, "\n"):gmatch "[^\n]+" do
+        local words = words_of(call:match "moonport .*$")
+        wrong[#wrong + 1] = fault(words)
+      end
       assert.equal("", table.concat(wrong, "\n"))
     end)
   end

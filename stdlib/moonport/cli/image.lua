@@ -12,18 +12,24 @@ local function configure(parser)
   parser:command_target("action")
   local ls = parser:command("ls", "List the images that are here.")
   ls:flag("--known", "List those that are known by name, and where they are published.")
+  ls:flag("-q --quiet", "For those used to it: as `-o names`."):hidden(true)
   options.output(ls)
+  ls:epilog "moonport image ls\nmoonport image ls --known"
   local pull = parser:command("pull",
     "Fetch an image; of one that is here, ask its publisher for a newer one.")
   pull:argument("source", "A name, a URL or a path.")
   pull:option("--checksum", "The SHA-256 that it has to have."):argname("HEX")
   options.output_json(pull)
+  pull:epilog("moonport image pull debian:12\n"
+    .. "moonport image pull https://images.example/server.qcow2 --checksum 64f2e8...")
   local prune = parser:command("prune",
     "Remove the images that no service uses, and what killed commands left.")
   prune:flag("--dry-run", "Only show what would be removed.")
   options.output(prune)
+  prune:epilog "moonport image prune --dry-run\nmoonport image prune"
   local rm = parser:command("rm", "Remove images that no service uses.")
   rm:argument("image", "Names, URLs or the beginnings of digests."):args("+")
+  rm:epilog "moonport image rm debian:12"
 end
 
 local function short(digest) return (digest:gsub("^sha256:", ""):sub(1, 12)) end
@@ -68,6 +74,7 @@ local function list_known(args)
 end
 
 function actions.ls(args, env)
+  if args.quiet then args.output = "names" end
   if args.known then return list_known(args) end
   local ui, rows = require "moonport.ui", require("moonport.image").list(env)
   if args.output == "json" then

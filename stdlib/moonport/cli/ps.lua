@@ -12,6 +12,7 @@ local function configure(parser)
   parser:argument("name", "Only these services."):args("*")
   options.output(parser)
   parser:flag("-q --quiet", "Only the names, as `-o names` does.")
+  parser:flag("-a --all", "For those used to it: also what does not run, as always."):hidden(true)
 end
 
 local COLOURS = {

@@ -11,12 +11,15 @@ local function configure(parser)
   parser:command_target("action")
   local list = parser:command("list", "List the recipes.")
   options.output(list)
+  list:epilog "moonport recipe list"
   local show = parser:command("show",
     "Show each step, where it comes from, and what a site did to it.")
   show:argument("name", "Such as targets.native.")
   options.output(show)
+  show:epilog "moonport recipe show targets.native"
   local eject = parser:command("eject", "Copy a shipped recipe to the site, to edit it.")
   eject:argument("name", "Such as targets.native.")
+  eject:epilog "moonport recipe eject targets.native"
 end
 
 local actions = {}
