@@ -5,7 +5,7 @@
 set -euo pipefail
 # shellcheck source=tests/e2e/hypervisor/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-need python3 sgdisk debugfs curl script
+need python3 sgdisk debugfs curl
 PATH=$PATH:/usr/sbin:/sbin
 uplink
 
