@@ -20,7 +20,7 @@ M.LEVELS = {
   emerg = 0, alert = 1, crit = 2, err = 3, warn = 4, notice = 5, info = 6, debug = 7, audit = 8,
 }
 
---- What `set` can set: the field's key for `meta` or `ct`, and its type.
+-- What `set` can set: the field's key for `meta` or `ct`, and its type.
 M.SETTABLE = {
   mark = { "meta", 3, "mark" },
   ["ct.mark"] = { "ct", 3, "mark" },
