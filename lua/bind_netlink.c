@@ -280,8 +280,9 @@ static int connection_addresses(lua_State *L) {
 }
 
 static int run_add_address(netlink_job *job) {
-  return mp_netlink_add_address(job->box->nl, job->name, &job->prefix,
-                                job->other.family ? &job->other : NULL, &job->wait.error);
+  job->address.peer = job->other.family ? &job->other : NULL;
+  return mp_netlink_add_address(job->box->nl, job->name, &job->prefix, &job->address,
+                                &job->wait.error);
 }
 
 static int run_delete_address(netlink_job *job) {
@@ -291,18 +292,19 @@ static int run_delete_address(netlink_job *job) {
 static int change_address(lua_State *L, const char *call, int (*run)(netlink_job *job)) {
   netlink_box *box = check_box(L);
   const char *link = netlink_check_text(L, 2, "link");
+  bool has_options = !lua_isnoneornil(L, 4);
   mp_gate(L, call, "`%s` of the link `%s`", luaL_checkstring(L, 3), link);
   netlink_job *job = netlink_job_new(L, box, call, run, netlink_push_nothing);
   job->name = link;
   netlink_check_prefix(L, 3, &job->prefix);
-  if (!lua_isnoneornil(L, 4) && lua_type(L, 4) == LUA_TSTRING)
-    netlink_check_prefix(L, 4, &job->other);
+  if (has_options)
+    netlink_read_address(L, 4, job);
   if (job->other.family && job->other.family != job->prefix.family)
     mp_bad_argument(L, "an address and its peer are of one family");
   return netlink_job_go(L, job);
 }
 
-/* add_address(link, address, peer) */
+/* add_address(link, address, options) */
 static int connection_add_address(lua_State *L) {
   return change_address(L, "netlink.add_address", run_add_address);
 }

@@ -75,12 +75,20 @@ static const char *const what_names[] = {[MP_NETLINK_LINK] = "link",
                                          [MP_NETLINK_NEIGHBOUR] = "neighbour",
                                          NULL};
 
+static unsigned what_named(lua_State *L, const char *name) {
+  for (unsigned i = 0; what_names[i]; i++)
+    if (strcmp(what_names[i], name) == 0)
+      return i;
+  mp_bad_argument(L, "`%s` cannot be watched, but link, address, route and neighbour can", name);
+  return 0;
+}
+
 static unsigned check_what(lua_State *L, int index) {
   unsigned what = 0;
   luaL_checktype(L, index, LUA_TTABLE);
   for (lua_Integer i = 1; i <= luaL_len(L, index); i++) {
     lua_geti(L, index, i);
-    what |= 1U << luaL_checkoption(L, -1, NULL, what_names);
+    what |= 1U << what_named(L, netlink_check_text(L, -1, "what to watch"));
     lua_pop(L, 1);
   }
   if (what == 0)

@@ -32,6 +32,7 @@ netlink_job *netlink_job_new(lua_State *L, netlink_box *box, const char *what,
   job->run = run;
   job->push = push;
   job->link.settings = MP_NETLINK_SETTINGS_INIT;
+  job->address.valid = job->address.preferred = MP_NETLINK_FOREVER;
   job->link.owner = job->link.owner_group = job->link.peer_netns = -1;
   return job;
 }

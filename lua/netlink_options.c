@@ -80,6 +80,23 @@ static lua_Integer number_field(lua_State *L, int index, const char *field, lua_
   return lua_tointeger(L, -1);
 }
 
+static void add_names(luaL_Buffer *list, const char *const *names) {
+  for (; names && *names; names++) {
+    luaL_addstring(list, luaL_bufflen(list) > 0 ? ", " : "");
+    luaL_addstring(list, *names);
+  }
+}
+
+static void refuse_unknown(lua_State *L, const char *name, const char *const *known,
+                           const char *const *more) {
+  luaL_Buffer list;
+  luaL_buffinit(L, &list);
+  add_names(&list, more);
+  add_names(&list, known);
+  luaL_pushresult(&list);
+  mp_bad_argument(L, "there is no option `%s` here, but %s", name, lua_tostring(L, -1));
+}
+
 static void check_fields(lua_State *L, int index, const char *const *known,
                          const char *const *more) {
   luaL_checktype(L, index, LUA_TTABLE);
@@ -92,7 +109,7 @@ static void check_fields(lua_State *L, int index, const char *const *known,
     for (const char *const *at = more; at && *at && !found; at++)
       found = strcmp(*at, name) == 0;
     if (!found)
-      mp_bad_argument(L, "there is no option `%s` here", name);
+      refuse_unknown(L, name, known, more);
   }
 }
 
@@ -219,6 +236,22 @@ void netlink_read_new_link(lua_State *L, int index, netlink_job *job) {
     read_vlan(L, index, link);
   else
     refuse_field(L, index, link->kind, vlan);
+}
+
+/* -- Addresses -------------------------------------------------------------------------------- */
+
+void netlink_read_address(lua_State *L, int index, netlink_job *job) {
+  static const char *const fields[] = {"peer", "replace", "valid", "preferred", NULL};
+  mp_netlink_address_options *options = &job->address;
+  check_fields(L, index, fields, NULL);
+  if (has(L, index, "peer"))
+    netlink_check_prefix(L, -1, &job->other);
+  options->replace = flag_field(L, index, "replace") == 1;
+  lua_Integer most = MP_NETLINK_FOREVER - 1;
+  options->valid = (unsigned)number_field(L, index, "valid", 1, most, MP_NETLINK_FOREVER);
+  options->preferred = (unsigned)number_field(L, index, "preferred", 0, most, options->valid);
+  if (options->preferred > options->valid)
+    mp_bad_argument(L, "an address is not `preferred` longer than it is `valid`");
 }
 
 /* -- Routes ----------------------------------------------------------------------------------- */

@@ -10,6 +10,9 @@
  * stay on the stack. */
 void netlink_read_new_link(lua_State *L, int index, netlink_job *job);
 void netlink_read_settings(lua_State *L, int index, netlink_job *job);
+/* Reads the options of an address into job->address and job->other. */
+void netlink_read_address(lua_State *L, int index, netlink_job *job);
+
 void netlink_read_route(lua_State *L, int index, netlink_job *job);
 
 /* "172.30.0.1/30" at `index`. */

@@ -181,6 +181,10 @@ void netlink_push_address(lua_State *L, const mp_netlink_address *address,
   set_link(L, address->link, links);
   set_named(L, "scope", scopes, address->scope);
   set_flag(L, "permanent", address->permanent);
+  if (!address->permanent) {
+    set_number(L, "valid", address->valid);
+    set_number(L, "preferred", address->preferred);
+  }
 }
 
 static void set_hop(lua_State *L, const mp_netlink_hop *hop, const mp_netlink_links *links) {

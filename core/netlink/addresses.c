@@ -42,7 +42,9 @@ int mp_netlink_list_addresses(mp_netlink *nl, mp_netlink_addresses *addresses, m
 }
 
 static int change(mp_netlink *nl, int type, int flags, const char *link,
-                  const mp_netlink_prefix *address, const mp_netlink_prefix *peer, mp_error *err) {
+                  const mp_netlink_prefix *address, const mp_netlink_address_options *options,
+                  mp_error *err) {
+  const mp_netlink_prefix *peer = options ? options->peer : NULL;
   int index;
   char text[MP_NETLINK_PREFIX_TEXT];
   if (mp_netlink_index_(nl, link, &index, err) < 0)
@@ -54,6 +56,10 @@ static int change(mp_netlink *nl, int type, int flags, const char *link,
   mp_netlink_put_address_(message, IFA_LOCAL, address);
   if (peer || type == RTM_NEWADDR)
     mp_netlink_put_address_(message, IFA_ADDRESS, peer ? peer : address);
+  if (options) {
+    struct ifa_cacheinfo life = {.ifa_valid = options->valid, .ifa_prefered = options->preferred};
+    nla_put(message, IFA_CACHEINFO, sizeof life, &life);
+  }
   int errnum = mp_netlink_ask_(nl, message, NULL, NULL, NULL);
   if (errnum == 0)
     return 0;
@@ -64,8 +70,9 @@ static int change(mp_netlink *nl, int type, int flags, const char *link,
 }
 
 int mp_netlink_add_address(mp_netlink *nl, const char *link, const mp_netlink_prefix *address,
-                           const mp_netlink_prefix *peer, mp_error *err) {
-  return change(nl, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, link, address, peer, err);
+                           const mp_netlink_address_options *options, mp_error *err) {
+  int how = options && options->replace ? NLM_F_REPLACE : NLM_F_EXCL;
+  return change(nl, RTM_NEWADDR, NLM_F_CREATE | how, link, address, options, err);
 }
 
 int mp_netlink_delete_address(mp_netlink *nl, const char *link, const mp_netlink_prefix *address,

@@ -68,14 +68,14 @@ static bool is_name(const char *name) {
   return len > 0 && len < IFNAMSIZ;
 }
 
-/* The kernel would say no more than ERANGE. */
+/* The kernel would say no more than ERANGE; and "tap%d" it takes as a wish for any number. */
 static int check_name(const char *name, mp_error *err) {
-  if (is_name(name) && !strpbrk(name, "/: \t\n\v\f\r") && strcmp(name, ".") != 0 &&
+  if (is_name(name) && !strpbrk(name, "%/: \t\n\v\f\r") && strcmp(name, ".") != 0 &&
       strcmp(name, "..") != 0)
     return 0;
   mp_error_set(err, MP_NETLINK, MP_INVALID, "`%s` cannot be the name of a link", name);
-  return mp_error_hint(err,
-                       "a link's name has 1 to 15 bytes, none of them `/`, `:` or white space");
+  return mp_error_hint(err, "a link's name has 1 to 15 bytes, none of them `%%`, `/`, `:` or white "
+                            "space");
 }
 
 static int get_link(mp_netlink *nl, const char *name, int index, mp_netlink_links *found) {
@@ -174,7 +174,7 @@ static int put_settings(mp_netlink *nl, struct nl_msg *message, const mp_netlink
   if (settings->group >= 0)
     mp_netlink_put_u32_(message, IFLA_GROUP, (unsigned)settings->group);
   if (settings->alias)
-    mp_netlink_put_text_(message, IFLA_IFALIAS, settings->alias);
+    nla_put(message, IFLA_IFALIAS, (int)strlen(settings->alias), settings->alias);
   if (settings->netns >= 0)
     mp_netlink_put_u32_(message, IFLA_NET_NS_FD, (unsigned)settings->netns);
   return settings->master ? put_master(nl, message, settings->master, err) : 0;

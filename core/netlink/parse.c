@@ -229,6 +229,11 @@ bool mp_netlink_parse_address(const struct nlmsghdr *message, mp_netlink_address
   address->link = (int)header.ifa_index;
   address->scope = header.ifa_scope;
   address->permanent = to_u32(of[IFA_FLAGS], header.ifa_flags) & IFA_F_PERMANENT;
+  struct ifa_cacheinfo life = {.ifa_valid = UINT32_MAX, .ifa_prefered = UINT32_MAX};
+  if (of[IFA_CACHEINFO] && nla_len(of[IFA_CACHEINFO]) >= (int)sizeof life)
+    memcpy(&life, nla_data(of[IFA_CACHEINFO]), sizeof life);
+  address->valid = life.ifa_valid;
+  address->preferred = life.ifa_prefered;
   return true;
 }
 

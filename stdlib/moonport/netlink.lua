@@ -13,8 +13,8 @@
 --     local there <close> = netlink.open { netns = "guest" }
 --     there:set_link("lo", { up = true })
 --
--- What is made is made whole or not at all. Reading is allowed in a plan. Every error has the
--- kernel's own explanation in it, where it gave one.
+-- A link is given by name or by index. What is made is made whole or not at all. Reading is allowed
+-- in a plan. Every error has the kernel's own explanation in it, where it gave one.
 -- @module moonport.netlink
 
 local core = require "moonport.core.netlink"
@@ -35,16 +35,26 @@ local function matches(item, wanted)
   return true
 end
 
--- The items that have all the wanted fields; `known` are those that can be asked for.
-local function select(items, wanted, known)
-  for field in pairs(wanted or {}) do
+-- An option that is passed over would be a mistake that nobody sees: `netsn` acts here, not there.
+local function check_options(options, known)
+  if options ~= nil and type(options) ~= "table" then
+    errors.raise { kind = "argument", code = "invalid",
+      message = ("options are a table, not a %s"):format(type(options)) }
+  end
+  for field in pairs(options or {}) do
     if not known[field] then
       errors.raise {
         kind = "argument", code = "invalid",
         message = ("there is no option `%s` here"):format(tostring(field)),
+        hint = require("moonport.nearest").hint(tostring(field), known),
       }
     end
   end
+end
+
+-- The items that have all the wanted fields; `known` are those that can be asked for.
+local function select(items, wanted, known)
+  check_options(wanted, known)
   if not wanted or next(wanted) == nil then return items end
   local found = {}
   for _, item in ipairs(items) do
@@ -58,12 +68,22 @@ local function name_of(self, link)
   return math.type(link) == "integer" and self.core:link(link).name or link
 end
 
+-- Options with the links that they name by index named by name.
+local function by_name(self, options, field)
+  if type(options) ~= "table" or math.type(options[field]) ~= "integer" then return options end
+  local copy = {}
+  for key, value in pairs(options) do copy[key] = value end
+  copy[field] = name_of(self, options[field])
+  return copy
+end
+
 --- Opens a connection.
 -- @tparam[opt] table options `netns`: the namespace to act in (CAP_SYS_ADMIN): a name as `ip netns`
 -- gives it, a path or the pid of a process in it
 -- @treturn Connection to be closed, best by `<close>`
 -- @raise {kind="netlink"}: "ENOENT", "EPERM"
 function M.open(options)
+  check_options(options, { netns = true })
   local netns = options and options.netns
   return setmetatable({ core = core.open(netns and tostring(netns)) }, Connection)
 end
@@ -85,7 +105,8 @@ Connection.__close = Connection.close
 -- mtu, address, alias, master, parent}, a TAP has {owner, group, persistent, multi_queue, vnet_hdr}
 -- besides, a vlan its `id`; `ipv4` is {forwarding, rp_filter, route_localnet, proxy_arp}
 function Connection:links(options)
-  return select(self.core:links(), options, { kind = true, master = true })
+  return select(self.core:links(), by_name(self, options, "master"),
+    { kind = true, master = true })
 end
 
 --- Looks up one link.
@@ -107,6 +128,7 @@ end
 -- @treturn link
 -- @raise {kind="netlink"}: "EEXIST", "EPERM", ...
 function Connection:add_link(options)
+  options = by_name(self, by_name(self, options, "master"), "link")
   self.core:add_link(options)
   return self.core:link(options.name)
 end
@@ -118,7 +140,7 @@ end
 -- `name` (a new one), `netns` (moves there), `ipv4`, `ipv6` as for `add_link`
 -- @raise {kind="netlink"}: "ENODEV", "EPERM", ...
 function Connection:set_link(name, options)
-  self.core:set_link(name_of(self, name), options)
+  self.core:set_link(name_of(self, name), by_name(self, options, "master"))
 end
 
 --- Deletes a link.
@@ -149,19 +171,23 @@ end
 --- Lists the addresses.
 -- @function addresses
 -- @tparam[opt] table options `link`: a name; `family`: "inet" or "inet6"
--- @treturn {table,...} of {address = "172.30.0.1/30", link, index, family, peer, scope, permanent}
+-- @treturn {table,...} of {address = "172.30.0.1/30", link, index, family, peer, scope, permanent};
+-- those that are not permanent have {valid, preferred}, seconds that are left
 function Connection:addresses(options)
-  return select(self.core:addresses(), options, { link = true, family = true })
+  return select(self.core:addresses(), by_name(self, options, "link"),
+    { link = true, family = true })
 end
 
 --- Adds an address to a link.
 -- @function add_address
 -- @tparam string|integer link its name or index
 -- @tparam string address such as "172.30.0.1/30"
--- @tparam[opt] table options `peer`: the address of the other end, where there is no subnet
+-- @tparam[opt] table options `peer`: the address of the other end, where there is no subnet;
+-- `valid` and `preferred`: seconds after which it goes, and new connections do not use it (without
+-- them, never); `replace`: one that is there is changed to that
 -- @raise {kind="netlink"}: "EEXIST", "ENODEV", "EPERM"
 function Connection:add_address(link, address, options)
-  self.core:add_address(name_of(self, link), address, options and options.peer)
+  self.core:add_address(name_of(self, link), address, options)
 end
 
 --- Takes an address away from a link.
@@ -182,11 +208,12 @@ end
 -- @treturn {route,...} of {dst = "10.0.0.0/8" or "default", via, link, src, metric, table, type,
 -- protocol, scope, family}, and `hops` where it leads several ways
 function Connection:routes(options)
+  check_options(options, { table = true, link = true, family = true, type = true })
   local wanted = {}
   for field, value in pairs(options or {}) do wanted[field] = value end
   local routes = self.core:routes(wanted.table)
   wanted.table = nil
-  return select(routes, wanted, { link = true, family = true, type = true })
+  return select(routes, by_name(self, wanted, "link"), { link = true, family = true, type = true })
 end
 
 --- Adds a route.
@@ -195,14 +222,14 @@ end
 -- `type` ("unicast", "blackhole", "unreachable", ...)
 -- @raise {kind="netlink"}: "EEXIST", "ENETUNREACH", "EPERM", ...
 function Connection:add_route(options)
-  self.core:add_route(options)
+  self.core:add_route(by_name(self, options, "link"))
 end
 
 --- Adds a route, or puts it in the place of the one with this destination and metric.
 -- @function replace_route
 -- @tparam table options as for `add_route`
 function Connection:replace_route(options)
-  self.core:replace_route(options)
+  self.core:replace_route(by_name(self, options, "link"))
 end
 
 --- Deletes a route.
@@ -210,7 +237,7 @@ end
 -- @tparam table options as for `add_route`: those given must match
 -- @raise {kind="netlink"}: "ESRCH" where there is none
 function Connection:delete_route(options)
-  self.core:delete_route(options)
+  self.core:delete_route(by_name(self, options, "link"))
 end
 
 --- The way out: the default route that is preferred.
@@ -218,6 +245,7 @@ end
 -- @tparam[opt] table options `family`: "inet" (unless given) or "inet6"
 -- @treturn route|nil nil where there is none
 function Connection:default_route(options)
+  check_options(options, { family = true })
   local best
   local family = options and options.family or "inet"
   for _, route in ipairs(self:routes { family = family, type = "unicast" }) do
@@ -233,7 +261,8 @@ end
 -- @tparam[opt] table options `link`, `family`: only those
 -- @treturn {table,...} of {address, hardware, link, index, state, family, proxy}
 function Connection:neighbours(options)
-  return select(self.core:neighbours(), options, { link = true, family = true })
+  return select(self.core:neighbours(), by_name(self, options, "link"),
+    { link = true, family = true })
 end
 
 --- Adds a neighbour, for good.
@@ -244,6 +273,7 @@ end
 -- @tparam[opt] table options `replace`: in the place of one that is there
 -- @raise {kind="netlink"}: "EEXIST", "ENODEV", "EPERM"
 function Connection:add_neighbour(link, address, hardware, options)
+  check_options(options, { replace = true })
   self.core:add_neighbour(name_of(self, link), address, hardware, options and options.replace)
 end
 
@@ -310,7 +340,12 @@ M.delete_namespace = core.delete_namespace
 -- waits for one, `:poll()` gives one that has come already, or nil; to be closed, best by `<close>`
 -- @raise {kind="netlink"}
 function M.monitor(options)
-  local what = table.move(options, 1, #options, 1, {})
+  local what, others = {}, {}
+  for key, value in pairs(options) do
+    local into = math.type(key) == "integer" and what or others
+    into[key] = value
+  end
+  check_options(others, { netns = true, buffer = true })
   return core.monitor(what, options.netns and tostring(options.netns), options.buffer)
 end
 

@@ -55,6 +55,7 @@ local errors = require "moonport.errors"
 local list = require "moonport.nft.list"
 local monitor = require "moonport.nft.monitor"
 local objects = require "moonport.nft.objects"
+local problem = require "moonport.nft.problem"
 local sets = require "moonport.nft.sets"
 local text = require "moonport.nft.text"
 local trace = require "moonport.nft.trace"
@@ -94,6 +95,7 @@ end
 -- @raise {kind = "nft"}: code "invalid" for what is wrong in the data, else the errno's name; `op`
 -- is the index of the operation, `rule` (or `chain`, ...) its definition
 function handle:apply(ops, options)
+  problem.options(options, { echo = true, generation = true }, "`nft.apply`")
   local compiled = batch.compile(ops, shape_in(self))
   if #compiled.messages == 0 then
     return options and options.echo and {} or nil
@@ -117,6 +119,8 @@ end
 -- of such types is `unreadable`
 -- @treturn integer the rules' generation
 function handle:list(options)
+  problem.options(options, { family = true, table = true, elements = true, rules = true },
+    "`nft.list`")
   return list.run(self.socket, options or {})
 end
 
@@ -139,6 +143,7 @@ handle.__close = handle.close
 -- @tparam ?table options `netns`: a network namespace by name, path or the pid of a process in it
 -- @treturn handle with `apply`, `list`, `table`, `close`
 function M.open(options)
+  problem.options(options, { netns = true }, "`nft.open`")
   local netns = options and options.netns
   return setmetatable({ socket = core.open(netns and tostring(netns)), shapes = {} }, handle)
 end

@@ -71,6 +71,50 @@ describe("links", function()
     assert.same({ "lo" }, names(net:links()))
   end)
 
+  in_namespace("are what the ip program says they are", function(net)
+    if not process.which "ip" then return pending "no ip" end
+    net:add_link { name = "br0", kind = "bridge" }
+    net:add_link { name = "v0", kind = "veth", peer = { name = "v1" } }
+    net:add_link { name = "tap0", kind = "tap", up = true, mtu = 1400, master = "br0", owner = 4007,
+      group = 4008, multi_queue = true, vnet_hdr = true, alias = ("x"):rep(255),
+      address = "02:00:5e:00:00:07" }
+    local said = process.run({ "ip", "-n", NAME, "-d", "-o", "link" }).stdout
+    local lines = {}
+    for line in said:gmatch "[^\n]+" do lines[line:match "^%d+: ([%w-]+)"] = line end
+    for _, words in ipairs { "mtu 1400", "master br0", " multi_queue ", "vnet_hdr on", "user 4007",
+      "group 4008", "02:00:5e:00:00:07", "UP", ("alias " .. ("x"):rep(255)), "tun type tap" } do
+      assert.is_truthy(lines.tap0:find(words, 1, true), words .. " in " .. lines.tap0)
+    end
+    assert.is_truthy(lines.br0:find(" bridge ", 1, true))
+    assert.is_truthy(lines.v0:find(" veth ", 1, true))
+    -- And the other way: what ip made is listed so.
+    process.run { "ip", "-n", NAME, "tuntap", "add", "tap9", "mode", "tap", "user", "7" }
+    process.run { "ip", "-n", NAME, "link", "set", "dev", "tap9", "mtu", "1300", "alias", "by ip" }
+    local made = net:link "tap9"
+    assert.same({ "tap", 7, 1300, "by ip", false },
+      { made.kind, made.owner, made.mtu, made.alias, made.up })
+  end)
+
+  in_namespace("are given by index wherever they are given by name", function(net)
+    local bridge = net:add_link({ name = "br0", kind = "bridge", up = true }).index
+    local tap = net:add_link({ name = "tap0", kind = "tap", master = bridge, up = true }).index
+    assert.equal("br0", net:link(tap).master)
+    net:set_link(tap, { master = false })
+    net:set_link(tap, { master = bridge })
+    assert.same({ "tap0" }, names(net:links { master = bridge }))
+    net:add_address(bridge, "10.3.3.1/24")
+    assert.equal("10.3.3.1/24", net:addresses({ link = bridge, family = "inet" })[1].address)
+    net:add_route { dst = "10.4.0.0/16", link = bridge }
+    assert.equal("br0", net:routes({ link = bridge, type = "unicast" })[1].link)
+    net:replace_route { dst = "10.4.0.0/16", link = bridge }
+    net:delete_route { dst = "10.4.0.0/16", link = bridge }
+    net:add_neighbour(bridge, "10.3.3.2", "02:00:5e:00:00:01")
+    assert.equal("10.3.3.2", net:neighbours({ link = bridge, family = "inet" })[1].address)
+    refusal("ENODEV", net.add_link, net, { name = "tap1", kind = "tap", master = 4711 })
+    net:delete_link(tap)
+    refusal("ENODEV", net.link, net, "tap0")
+  end)
+
   in_namespace("without IPv6 give themselves no address", function(net)
     net:add_link { name = "tap0", kind = "tap", up = true, ipv6 = false }
     assert.same({}, net:addresses { link = "tap0" })
@@ -99,7 +143,14 @@ describe("links", function()
     refusal("EEXIST", net.add_link, net, { name = "tap0", kind = "bridge" })
     refusal("ENODEV", net.add_link, net, { name = "tap1", kind = "tap", master = "nobody" })
     refusal("ENODEV", net.link, net, "tap1")
-    refusal("invalid", net.add_link, net, { name = "longer-than-the-kernel", kind = "tap" })
+    -- The kernel would take the last one as a wish for any number.
+    for _, name in ipairs { "longer-than-the-kernel", "", "a b", "a/b", "a:b", ".", "..",
+      "tap%d" } do
+      refusal("invalid", net.add_link, net, { name = name, kind = "tap" })
+      refusal("invalid", net.set_link, net, "tap0", { name = name })
+    end
+    refusal("invalid", net.add_link, net, { name = "a", kind = "tap", alias = ("x"):rep(256) })
+    assert.same({ "lo", "tap0" }, names(net:links()))
     refusal("ENODEV", net.delete_link, net, "tap1")
     refusal("ENODEV", net.set_link, net, "tap1", { up = true })
   end)
@@ -129,6 +180,29 @@ describe("links", function()
       assert.is_false(pcall(netlink.add_link, options))
     end
     assert.is_false(pcall(netlink.links, { colour = "red" }))
+    local _, why = pcall(netlink.set_link, "lo", { mtuu = 5 })
+    assert.match("no option `mtuu` here, but name, up, mtu,", why.message)
+  end)
+
+  -- One that is passed over acts in another namespace than was meant.
+  it("refuse misspelt options instead of passing them over", function()
+    for _, call in ipairs {
+      function() netlink.open { netsn = "x" } end,
+      function() netlink.monitor { "link", netsn = "x" } end,
+      function() netlink.default_route { famly = "inet6" } end,
+      function() netlink.routes { tabel = 7 } end,
+      function() netlink.addresses { lnk = "lo" } end,
+      function() netlink.add_address("lo", "10.0.0.1/32", { pear = "10.0.0.2" }) end,
+      function() netlink.add_neighbour("lo", "10.0.0.1", "02:00:5e:00:00:01", { repl = 1 }) end,
+      function() netlink.monitor { "links" } end,
+      function() netlink.open "mp-nowhere" end,
+    } do
+      local ok, why = pcall(call)
+      assert.is_false(ok)
+      assert.is_true(errors.is(why, "argument"), tostring(why))
+    end
+    local _, why = pcall(netlink.open, { netsn = "x" })
+    assert.match("did you mean `netns`", why.hint)
   end)
 end)
 
@@ -172,6 +246,21 @@ describe("addresses, routes and neighbours", function()
       { neighbour.address, neighbour.hardware, neighbour.state })
     net:delete_neighbour("tap0", "172.30.0.2")
     assert.same({}, net:neighbours { link = "tap0", family = "inet" })
+  end)
+
+  in_namespace("of addresses are changed: how long they live", function(net)
+    net:add_link { name = "tap0", kind = "tap", up = true, ipv6 = false }
+    net:add_address("tap0", "10.1.1.1/24", { valid = 3600, preferred = 1800 })
+    local function found() return net:addresses({ link = "tap0" })[1] end
+    assert.is_false(found().permanent)
+    assert.is_true(found().valid > 3000 and found().valid <= 3600)
+    assert.is_true(found().preferred <= 1800)
+    net:add_address("tap0", "10.1.1.1/24", { replace = true })
+    assert.is_true(found().permanent)
+    assert.is_nil(found().valid)
+    assert.equal(1, #net:addresses { link = "tap0" })
+    assert.is_false(pcall(net.add_address, net, "tap0", "10.1.1.2/24",
+      { valid = 1, preferred = 2 }))
   end)
 
   it("are read in a plan, and refused to be changed", function()

@@ -619,6 +619,17 @@ describe("nft", function()
     process.run { "nft", "flush", "ruleset" }
   end)
 
+  it("refuses misspelt options instead of passing them over", function()
+    for _, call in ipairs {
+      function() nft.open { netsn = "x" } end, function() nft.monitor { netsn = "x" } end,
+      function() nft.list { tabel = "moon" } end, function() nft.list "moon" end,
+      function() nft.apply({}, { genration = 5 }) end,
+    } do
+      local _, why = try(call)
+      assert.truthy(errors.is(why, "nft", "invalid"), tostring(why))
+    end
+  end)
+
   it("refuses what a family does not have before it asks the kernel", function()
     for _, each in ipairs {
       { "arp", { tcp = { dport = 5 } }, "the family `arp` sees no packets of `tcp`" },

@@ -3,6 +3,7 @@
 -- @module moonport.nft.monitor
 local core = require "moonport.core.nftables"
 local objects = require "moonport.nft.objects"
+local problem = require "moonport.nft.problem"
 
 local M = {}
 
@@ -68,6 +69,7 @@ monitor.__close = monitor.close
 -- @tparam ?table options `netns`
 -- @treturn monitor
 function M.open(options)
+  problem.options(options, { netns = true }, "`nft.monitor`")
   local netns = options and options.netns
   return setmetatable({ core = core.monitor(netns and tostring(netns)), ready = {}, changes = {} },
     monitor)

@@ -56,4 +56,20 @@ function M.only(value, known, what)
   end
 end
 
+--- Raises for an option that a function does not have: passed over, it would do something else than
+-- was meant.
+-- @tparam ?table options
+-- @tparam table known name -> true
+-- @tparam string what the function
+function M.options(options, known, what)
+  if options ~= nil and type(options) ~= "table" then
+    M.expected("options", options, "a table")
+  end
+  for key in pairs(options or {}) do
+    if not known[key] then
+      M.unknown(("option of %s"):format(what), key, known)
+    end
+  end
+end
+
 return M
