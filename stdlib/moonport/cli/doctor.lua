@@ -5,8 +5,9 @@ local M = {
   description = "Checks the installation, the state store, the site, the services and what the "
     .. "machine offers, and says what to do about each trouble. Changes nothing. Exits with 1 when "
     .. "something has failed; warnings are no failure. With a NAME, of a service in a virtual "
-    .. "machine: follows its packets through all rules of this host, and names the chain that "
-    .. "drops one.",
+    .. "machine: sends packets on the ways that it is to have, follows them through all rules of "
+    .. "this host, and names the chain and the rule that drop one. Where none can be sent, it "
+    .. "tells what the rules say.",
   example = "moonport doctor\nmoonport doctor squaring\n"
     .. "moonport doctor -o json | jq '.[] | select(.result != \"ok\")'",
 }
@@ -56,7 +57,7 @@ local function service_rows(args)
     return { { check = "packets", result = "ok",
       found = "no rules of moonport's stand in their way" } }
   end
-  return require("moonport.hypervisor.firewall.doctor").rows(opened.state, deployment.id)
+  return require("moonport.hypervisor.doctor").ways(opened, deployment)
 end
 
 local function all_rows(args)

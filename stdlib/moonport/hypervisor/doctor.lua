@@ -1,11 +1,14 @@
 --- What `moonport doctor` checks of the hypervisor target.
 -- @module moonport.hypervisor.doctor
 
+local errors = require "moonport.errors"
 local fs = require "moonport.fs"
 local process = require "moonport.process"
 local sys = require "moonport.sys"
 
 local M = {}
+
+local GUEST_SECONDS = 10
 
 local VERSION_SECONDS = 10
 
@@ -54,6 +57,61 @@ function M.forwarding()
   if text and text:match "^1" then return "on: guests of VMs reach beyond this host" end
   return "off: guests of VMs reach nothing beyond this host",
     "sysctl net.ipv4.ip_forward=1, or `hypervisor.network.forwarding = \"enable\"`"
+end
+
+-- -- One service ----------------------------------------------------------------------------------
+
+-- The ports of the guest that its probes ask from this host.
+local function probed_ports(ctx)
+  local lease, ports = ctx.intents.lease, {}
+  local ready = lease and ctx.manifest.ready
+    and require("moonport.hypervisor.ready").translate(ctx.manifest.ready, lease.guest)
+  for _, where in ipairs(ready and { ready.tcp or "", ready.http or "" } or {}) do
+    local port = where:match("^%w*:?/?/?" .. lease.guest:gsub("%.", "%%.") .. ":(%d+)")
+    ports[#ports + 1] = port and math.tointeger(tonumber(port)) or nil
+  end
+  return ports
+end
+
+-- Has the guest send; who does not answer once is not asked again.
+local function sender(agent)
+  local silent
+  return function(packet, from)
+    if silent then error(silent, 0) end
+    local ok, why = pcall(agent.probe, agent, { protocol = packet.protocol,
+      address = packet.daddr, port = packet.port, from = from })
+    if ok then return end
+    silent = not why.code:find "^E%u+$" and why or nil
+    error(why, 0)
+  end
+end
+
+local function connect(ctx)
+  local intent = require("moonport.hypervisor.vmm").need_running(ctx)
+  return require("moonport.hypervisor.boot").agent(ctx, intent, { timeout = GUEST_SECONDS })
+end
+
+--- The ways of a service's packets; see `moonport.hypervisor.firewall.doctor`.
+-- @tparam env env
+-- @tparam table deployment row
+-- @treturn table rows
+function M.ways(env, deployment)
+  local rows = require("moonport.hypervisor.firewall.doctor").rows
+  local revision = deployment.revision
+    and env.state:revision(deployment.id, deployment.revision)
+  if not revision then
+    return rows(env.state, deployment.id, { why = { message = "its machine does not run" } })
+  end
+  local ctx = require("moonport.engine.job").open(env, deployment, revision).ctx
+  local agent, why = try(connect, ctx)
+  if not agent then
+    if errors.is(why, "task", "cancelled") then error(why, 0) end
+    return rows(env.state, deployment.id, { why = why, revision = revision.number,
+      ports = probed_ports(ctx) })
+  end
+  local held <close> = agent -- luacheck: ignore held
+  return rows(env.state, deployment.id, { guest = sender(agent), revision = revision.number,
+    ports = probed_ports(ctx) })
 end
 
 return M

@@ -38,6 +38,8 @@ local function uplinks()
   return names
 end
 
+M.uplinks = uplinks
+
 -- Says what a missing right means.
 local function denied(why)
   if errors.is(why, "nft", "EPERM") then
@@ -280,7 +282,8 @@ end
 --- Follows a packet through all rules of this host; see `moonport.hypervisor.firewall.path`.
 -- @tparam state state
 -- @tparam string id of a VM's record
--- @tparam table packet {direction = "out" | "in" | "host" | "local", protocol, port, address}
+-- @tparam table packet {direction = "out" | "in" | "host" | "local" | "guest", protocol, port,
+-- address}
 -- @treturn table {verdict, chain, steps}
 function M.path(state, id, packet)
   local record
@@ -317,10 +320,14 @@ end
 
 -- -- By kind --------------------------------------------------------------------------------------
 
--- Elements that bear the id of no VM in the state.
+-- Elements that bear the id of no VM in the state, and what a killed trace left.
 local function orphans(state)
   local there = nft.table(layout.name(state.uuid))
   local known, found, list = {}, {}, {}
+  for _, name in ipairs(require("moonport.hypervisor.firewall.trace").abandoned(state.uuid)) do
+    list[#list + 1] = { identity = { store = state.uuid, trace = name },
+      what = ("the table `inet %s` of a trace that was killed"):format(name) }
+  end
   if not there then
     return list
   end
@@ -339,15 +346,17 @@ local function orphans(state)
       end
     end
   end
-  if next(known) == nil and #list == 0 then
-    list[1] = { identity = { store = state.uuid },
+  if next(known) == nil and next(found) == nil then
+    list[#list + 1] = { identity = { store = state.uuid },
       what = ("the empty firewall table `inet %s`"):format(there.name) }
   end
   return list
 end
 
 local function remove(identity)
-  if identity.id then
+  if identity.trace then
+    require("moonport.hypervisor.firewall.trace").remove(identity.trace)
+  elseif identity.id then
     M.remove_by_id(identity.store, identity.id)
   else
     nft.apply { { op = "destroy", table = { name = layout.name(identity.store) } } }
@@ -358,7 +367,7 @@ end
 M.resource = {
   remove = remove,
   describe = function(identity)
-    return identity.id or layout.name(identity.store)
+    return identity.trace or identity.id or layout.name(identity.store)
   end,
   orphans = function(state)
     local list, why = try(orphans, state)

@@ -104,6 +104,20 @@ local HINTS = {
     .. "chain DOCKER-USER",
 }
 
+--- Whose chain it is, and what helps.
+-- @tparam table found {chain = "FAMILY TABLE CHAIN", policy, program}
+-- @tparam string tap
+-- @treturn ?string the program, where it is known and not moonport
+-- @treturn string hint
+function M.advise(found, tap)
+  if found.chain:find "^inet moonport%-" then
+    return nil, "`moonport restore` puts the rules right"
+  end
+  local program = program_of(found, without_ours((M.tables())))
+  local hint = HINTS[program] or "let its packets pass there, or remove that rule"
+  return program ~= "another program" and program or nil, (hint:gsub("%%s", tap))
+end
+
 -- -- Packets that shall pass ----------------------------------------------------------------------
 
 local function packets(wanted, uplinks)

@@ -2,13 +2,15 @@
 --
 -- @module moonport.hypervisor.firewall.path
 local foreign = require "moonport.hypervisor.firewall.foreign"
-local layout = require "moonport.hypervisor.firewall.layout"
 local problem = require "moonport.nft.problem"
 local walk = require "moonport.hypervisor.firewall.walk"
+local ways = require "moonport.hypervisor.firewall.ways"
 
 local M = {}
 
-local BEYOND = "192.0.2.1"
+--- An address that stands for any host beyond: it is nobody's (RFC 5737).
+M.BEYOND = "192.0.2.1"
+local BEYOND = M.BEYOND
 local EPHEMERAL = 40000
 
 local function published(record, port)
@@ -67,8 +69,18 @@ START["local"] = function(record, wanted)
   }
 end
 
+-- From this host to the guest's own address.
+function START.guest(record, wanted)
+  return {
+    packet = { oifname = record.tap, saddr = record.host, daddr = record.guest,
+      dport = wanted.port, to_us = false },
+    hooks = { "output", "postrouting" },
+    oifname = record.tap,
+  }
+end
+
 local DIRECTIONS = { out = START.out, host = START.host, ["in"] = START.inbound,
-  ["local"] = START["local"] }
+  ["local"] = START["local"], guest = START.guest }
 
 -- After a translation the packet goes where the new address is.
 local function route(follow, start, record)
@@ -83,10 +95,11 @@ end
 
 --- Follows a packet.
 -- @tparam table record of a VM
--- @tparam table wanted {direction = "out", "in", "host" or "local", protocol, port, address}
+-- @tparam table wanted {direction = "out", "in", "host", "local" or "guest", protocol, port,
+-- address}
 -- @tparam table uplinks
--- @treturn table {verdict = "accept" or "drop", chain = the one that drops, steps = {{chain, what,
--- rule, comment}}, certain, unread}
+-- @treturn table {verdict = "accept" or "drop", chain = the one that drops, policy, program,
+-- steps = {{chain, what, rule, comment}}, certain, unread}
 function M.follow(record, wanted, uplinks)
   local make = DIRECTIONS[wanted.direction]
   if not make then
@@ -100,8 +113,9 @@ function M.follow(record, wanted, uplinks)
   local hooks, index = start.hooks, 1
   while hooks[index] do
     if not walk.hook(follow, tables, hooks[index]) then
-      return { verdict = "drop", chain = follow.dropped_by.chain, steps = follow.steps,
-        certain = #follow.doubts == 0, unread = unread }
+      local by = follow.dropped_by
+      return { verdict = "drop", chain = by.chain, policy = by.policy, program = by.program,
+        steps = follow.steps, certain = #follow.doubts == 0, unread = unread }
     end
     route(follow, start, record)
     -- Nobody led it on: it is for this host after all.
@@ -120,22 +134,12 @@ end
 -- @treturn table list of {what, verdict, chain, certain}
 function M.probe(record, uplinks)
   local list = {}
-  local function try_one(what, wanted)
-    local found = M.follow(record, wanted, uplinks)
-    list[#list + 1] = { what = what, verdict = found.verdict, chain = found.chain,
-      certain = found.certain }
-  end
-  if record.egress then
-    try_one("from the guest out by the uplink", { direction = "out" })
-  end
-  for _, entry in ipairs(record.host_ports or {}) do
-    try_one(("from the guest to this host's port %d/%s"):format(entry.port, entry.protocol),
-      { direction = "host", protocol = entry.protocol, port = entry.port })
-  end
-  for _, entry in ipairs(record.published or {}) do
-    try_one(("to the published port %s:%d/%s"):format(entry.address, entry.port, entry.protocol),
-      { direction = layout.is_local(entry) and "local" or "in", protocol = entry.protocol,
-        port = entry.port })
+  for _, way in ipairs(ways.of(record, BEYOND)) do
+    if not way.closed then
+      local found = M.follow(record, way.wanted, uplinks)
+      list[#list + 1] = { what = way.what, verdict = found.verdict, chain = found.chain,
+        certain = found.certain }
+    end
   end
   return list
 end
