@@ -146,7 +146,8 @@ trace.__close = trace.close
 -- @treturn trace
 function M.open(options)
   local netns = options and options.netns
-  return setmetatable({ core = core.trace(netns and tostring(netns)), ready = {}, told = {} }, trace)
+  local open = core.trace(netns and tostring(netns))
+  return setmetatable({ core = open, ready = {}, told = {} }, trace)
 end
 
 return M
