@@ -433,10 +433,10 @@ describe("the privileges that are needed", function()
   ]]
 
   -- Without everything else that root has.
-  local function with_only(capability)
+  local function with_only(capability, code)
     local wanted = capability and "-all,+" .. capability or "-all"
     return process.run { "setpriv", "--bounding-set", wanted, "--inh-caps", wanted,
-      fs.realpath "/proc/self/exe", "run", "-e", MAKE, check = false,
+      fs.realpath "/proc/self/exe", "run", "-e", code or MAKE, check = false,
       env = { ASAN_OPTIONS = "detect_leaks=0" } }
   end
 
@@ -444,5 +444,16 @@ describe("the privileges that are needed", function()
     if not process.which "setpriv" then return pending "no setpriv" end
     assert.equal("made\n", with_only("net_admin").stdout)
     assert.match("^refused\t.*setcap cap_net_admin%+ep", with_only(nil).stdout)
+  end)
+
+  it("are told by doctor: what is missing, how to get it, and what is done without", function()
+    if not process.which "setpriv" then return pending "no setpriv" end
+    local ask = [[print(require("moonport.hypervisor.doctor").rights())]]
+    assert.equal("all that VMs take\n", process.run {
+      fs.realpath "/proc/self/exe", "run", "-e", ask }.stdout)
+    assert.match("^enough; without CAP_SETUID, and so they run as you; ",
+      with_only("net_admin", ask).stdout)
+    assert.match("takes CAP_NET_ADMIN, which you do not have\t.*setcap cap_net_admin%+ep",
+      with_only(nil, ask).stdout)
   end)
 end)

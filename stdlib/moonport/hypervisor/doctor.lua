@@ -47,6 +47,23 @@ function M.tools()
     "apt-get install " .. table.concat(packages, " ")
 end
 
+--- Whether you may make what a VM takes, and how to come to it.
+-- @treturn string what was found
+-- @treturn ?string hint
+function M.rights()
+  local capabilities = require "moonport.hypervisor.capabilities"
+  local _, why = try(capabilities.check)
+  if why then return why.message, why.hint end
+  local without = {}
+  for _, row in ipairs(capabilities.list()) do
+    if not row.have then
+      without[#without + 1] = ("CAP_%s, and so %s"):format(row.capability:upper(), row.without)
+    end
+  end
+  if #without == 0 then return "all that VMs take" end
+  return "enough; without " .. table.concat(without, "; without ")
+end
+
 local FORWARDING = "/proc/sys/net/ipv4/ip_forward"
 
 --- Whether guests can reach beyond this host.

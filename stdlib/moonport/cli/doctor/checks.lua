@@ -255,6 +255,7 @@ return {
   { name = "kvm", run = check_kvm, optional = true },
   { name = "VMMs", run = of_hypervisor "vmms", optional = true, tries = true },
   { name = "VM tools", run = of_hypervisor "tools", optional = true },
+  { name = "VM rights", run = of_hypervisor "rights", optional = true },
   { name = "VM network", run = of_hypervisor "forwarding", optional = true },
   { name = "firewall", run = check_firewall, optional = true, tries = true },
   { name = "cluster", run = of_container "cluster", optional = true },
