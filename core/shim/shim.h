@@ -30,8 +30,8 @@
  *   drain_ms=2000          how long output may stay open after the last process has gone
  *   log_max_size=10485760 log_max_files=5   files include the newest
  *   umask=022 nofile=SOFT[:HARD] nice=N oom_score_adj=N no_new_privs=1
- *   notify=PATH            absolute: makes a socket there, on which the service says that it is ready;
- *                          see NOTIFY. Its environment gets NOTIFY_SOCKET=PATH
+ *   notify=PATH            absolute: makes a socket there, on which the service says that it is
+ *                          ready, see NOTIFY; its environment gets NOTIFY_SOCKET=PATH
  *
  * READY. Once the program is executed the shim writes `ok PID\n` to --ready-fd; when it cannot be,
  * `error CODE MESSAGE\n`, and it exits. The process that was started returns after that: 0, or 1
@@ -90,11 +90,11 @@
  *
  * NOTIFY. A service with the record `notify` tells of itself as to systemd (sd_notify(3)): by
  * datagrams of lines NAME=VALUE, of at most 4096 bytes in all. Its user, and root, can write to the
- * socket; what is obeyed must come from the service's main process, one that descends from it, or one
- * that such a process left behind; of `exec`, a command and what descends from it are none. As the kernel names a sender by its
- * number alone, one that has ended before its words are read cannot be placed and is passed over:
- * a helper of a script sends BARRIER=1 with an fd, as systemd-notify(1) does, and waits until that is
- * closed.
+ * socket; what is obeyed must come from the service's main process, one that descends from it, or
+ * one that such a process left behind. A command of `exec` is none, nor what descends from it. The
+ * kernel names a sender by its number alone, so one that has ended before its words are read cannot
+ * be placed, and is passed over: a helper of a script sends BARRIER=1 with an fd, as
+ * systemd-notify(1) does, and waits until that is closed.
  *
  *   READY=1              it is ready, until its main process ends or it says STOPPING=1
  *   STATUS=TEXT          for people. Told at most once a second

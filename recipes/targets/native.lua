@@ -9,7 +9,7 @@ local function check(ctx)
   native.account.check(ctx)
   native.program.check(ctx)
   native.storage.check_keystore(ctx)
-  ctx:runtime_path(native.service.SOCKET)
+  native.service.check(ctx)
 end
 
 local steps = {

@@ -1,6 +1,7 @@
 --- The native target's parts: what its recipe puts in order.
 -- @module moonport.native
 
+local ready = require "moonport.ready"
 local schema = require "moonport.schema"
 
 local M = {
@@ -11,7 +12,8 @@ local M = {
   service = require "moonport.native.service",
 }
 
-local function check_program(data, report)
+local function check_whole(data, report)
+  ready.check(data, report)
   if data.command or data.binary then return end
   report("binary", "a native service needs `binary` or `command`",
     "`binary` is the blueprint's program, `command` an exact argv in its place")
@@ -28,6 +30,6 @@ M.manifest = schema.record({
     default = true, doc = "what it executes gains no privileges (setuid)",
   },
 }, { default = {}, doc = "what belongs to the native target alone" })
-M.manifest.manifest = check_program
+M.manifest.manifest = check_whole
 
 return M

@@ -1,8 +1,8 @@
 --- Readiness: waits until a service does its work, or says why it does not.
 --
--- All probes that a manifest gives must hold: `http`, `tcp`, `exec`, `log`, `file`. What can be
--- waited for (a line of output, a file, the service's end) is waited for; an address or a command
--- can only be asked again, every `interval`.
+-- All probes that a manifest gives must hold: `http`, `tcp`, `exec`, `log`, `file`, `notify`. What
+-- can be waited for (a line of output, the service's word or its end) is waited for; an address, a
+-- command or a file can only be asked again, every `interval`.
 -- @module moonport.ready
 
 local errors = require "moonport.errors"
@@ -75,7 +75,11 @@ function probes.file(ready, service, note)
   end, note)
 end
 
-local KINDS = { "http", "tcp", "exec", "log", "file" }
+function probes.notify(_, service, note)
+  service.wait_notified(note)
+end
+
+local KINDS = { "http", "tcp", "exec", "log", "file", "notify" }
 
 local function describe(reasons)
   local lines = {}
@@ -99,12 +103,30 @@ local function start_probes(ready, service, reasons)
   return running
 end
 
+--- True where a service is to say itself that it is ready, and so needs a socket to say it on. A
+-- registration is not waited for by probes.
+-- @tparam table manifest its data, in normal form
+-- @treturn boolean
+function M.is_told(manifest)
+  return manifest.ready ~= nil and manifest.ready.notify == true and not manifest.registration
+end
+
+--- Checks what a service's own word needs of the rest of the manifest.
+-- @tparam table manifest its data, in normal form
+-- @tparam function report function(path, message, hint)
+function M.check(manifest, report)
+  if M.is_told(manifest) and (manifest.env or {}).NOTIFY_SOCKET ~= nil then
+    report("env.NOTIFY_SOCKET", "`ready.notify` sets NOTIFY_SOCKET", "take it out of `env`")
+  end
+end
+
 --- Waits until a service is ready.
 -- @tparam table ready the manifest's `ready`, in normal form
 -- @tparam table service `run(argv, seconds)` runs a command as the service would and returns
 --   {code, signal, stdout, stderr}; `follow_log()` iterates over its output from the start;
---   `wait_end()` returns a description once it has ended for good; `data_dir`; and where its files
---   are not this host's, `exists(path)`
+--   `wait_end()` returns a description once it has ended for good; `wait_notified(note)` returns
+--   once the service says that it is ready, and calls `note(reason)` with what it says until then;
+--   `data_dir`; and where its files are not this host's, `exists(path)`
 -- @raise {kind="ready", code="timeout"} with the reason of each probe that does not hold, or
 --   {kind="ready", code="ended"} when the service ended first
 function M.wait(ready, service)

@@ -97,7 +97,8 @@ end
 -- @tparam table spec `name`, `id`, `argv`, `exe`, `env` (values may be secrets; false takes one
 --   away, of an agent's `exec`), `cwd`, `user`
 --   ({uid, gid, groups}), `cgroups` ({path,...}), `restart`, `stop` ({signal, grace}), `log`
---   (`{max_size, max_files}`), `nofile`, `nice`, `oom_score_adj`, `no_new_privs`
+--   (`{max_size, max_files}`), `nofile`, `nice`, `oom_score_adj`, `no_new_privs`; `notify`: the
+--   path of a socket to make, on which the service says that it is ready
 -- @treturn string|secret
 function M.encode(spec)
   local parts = { "version=1\0" }
@@ -118,6 +119,7 @@ function M.encode(spec)
   add(parts, "nice", number(spec.nice))
   add(parts, "oom_score_adj", number(spec.oom_score_adj))
   add(parts, "no_new_privs", spec.no_new_privs and "1" or nil)
+  add(parts, "notify", spec.notify)
   parts[#parts + 1] = "end=1\0"
   return join(parts, 1, #parts)
 end
@@ -348,6 +350,29 @@ function M.stop(intent, options)
     if record and not M.has_ended(record) then kill(identity_of(record.shim)) end
   end
   return M.wait_end(intent)
+end
+
+--- Why a service that was asked to tell of itself does not count as ready.
+-- @tparam table record
+-- @treturn ?string nil when it is ready, or was not asked
+function M.unready(record)
+  local told = record.notify
+  if not told or told.ready then return nil end
+  if told.stopping then return "it says that it stops" end
+  return "it has not said that it is ready"
+    .. (told.status and (" (it says: %s)"):format(told.status) or "")
+end
+
+--- Adds what a service has told of itself to its status.
+-- @tparam table status gets `ready` (boolean), `says` (text), and a `reason` where it is not ready
+-- @tparam table record
+function M.add_told(status, record)
+  local told = record.notify
+  if not told then return end
+  status.ready, status.says = told.ready, told.status
+  if status.state == "running" and not told.ready then
+    status.reason = status.reason or told.stopping and "it says that it stops" or "not ready yet"
+  end
 end
 
 --- Describes how a service ended, for people.

@@ -81,6 +81,12 @@ describe("the manifest of a pod", function()
     fine { ready = { http = "http://127.0.0.1/", log = "ready" } }
   end)
 
+  it("is not listened to when it tells of itself", function()
+    only("ready.notify", "use a probe of the pod", { ready = { notify = true } })
+    only("ready.notify", "does not listen",
+      { ready = { notify = true, http = "http://127.0.0.1/" } })
+  end)
+
   it("shows no password in its probe", function()
     only("ready.http", "holds a password", { ready = { http = "http://a:b@127.0.0.1/" } })
     fine { ready = { http = "http://127.0.0.1/x@y" } }

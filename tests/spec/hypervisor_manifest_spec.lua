@@ -43,6 +43,13 @@ describe("the manifest of a virtual machine", function()
     end
   end)
 
+  it("has one who says where it tells that it is ready", function()
+    fine { ready = { notify = true } }
+    fine { env = { NOTIFY_SOCKET = "/run/mine" }, ready = { tcp = "127.0.0.1:1" } }
+    only("env.NOTIFY_SOCKET", "`ready.notify` sets NOTIFY_SOCKET",
+      { ready = { notify = true }, env = { NOTIFY_SOCKET = "/run/mine" } })
+  end)
+
   it("names the nearest field for one that does not exist", function()
     only("hypervisor.drivr", "did you mean `driver`?", vm { drivr = "qemu" })
     only("hypervisor.network.publsh", "did you mean `publish`?", vm { network = { publsh = {} } })

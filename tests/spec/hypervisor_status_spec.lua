@@ -33,6 +33,18 @@ describe("the status of a virtual machine", function()
     assert.is_nil(found.problem)
   end)
 
+  it("tells what the service says of itself", function()
+    local service = record(SERVICE)
+    service.notify = { ready = false, stopping = false, status = "at block 7" }
+    local found = of({ state = "running" }, { service = service, network = NETWORK })
+    assert.same({ "running", "not ready yet", false, "at block 7" },
+      { found.state, found.reason, found.ready, found.says })
+    service.notify = { ready = true, stopping = false }
+    found = of({ state = "running" }, { service = service, network = NETWORK })
+    assert.is_true(found.ready)
+    assert.is_nil(found.reason)
+  end)
+
   it("is starting until the guest answers", function()
     local found = of({ state = "running" }, { problem = "no answer" })
     assert.equal("starting", found.state)

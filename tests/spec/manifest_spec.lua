@@ -182,6 +182,9 @@ describe("a manifest", function()
   end)
 
   it("refuses a readiness that waits for nothing", function()
+    holds(refusal(layer(MINIMAL .. "ready = { notfy = true } }")), "did you mean `notify`?")
+    holds(refusal(layer(MINIMAL .. "ready = { notify = 'yes' } }")), "`ready.notify` must be")
+    holds(refusal(layer(MINIMAL .. "ready = { notify = false } }")), "says nothing to wait for")
     holds(refusal(layer(MINIMAL .. "ready = { timeout = '3s' } }")),
       "says nothing to wait for")
   end)

@@ -99,6 +99,16 @@ describe("a service counts as ready", function()
     assert.is_nil(select(2, wait { file = "up" }))
   end)
 
+  it("when it says so itself, and what it says until then is told", function()
+    service.wait_notified = function(note)
+      note("it has not said that it is ready (it says: at block 7)")
+      task.sleep(60)
+    end
+    assert.truthy(reason({ notify = true }):find("notify: it has not said .*at block 7"))
+    service.wait_notified = function() end
+    assert.is_nil(select(2, wait { notify = true }))
+  end)
+
   it("when all that is given holds", function()
     local message = reason { log = "listening", file = "never" }
     assert.truthy(message:find("file: ", 1, true))

@@ -70,6 +70,7 @@ local function lines_of(status)
   add("cpu time", status.cpu and ui.duration(status.cpu))
   add("processes", status.processes)
   add("last exit", status.exit and exit_line(status.exit))
+  add("says", status.says)
   add("problem", status.problem)
   add("hint", status.hint)
   return lines

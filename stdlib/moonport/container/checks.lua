@@ -74,6 +74,10 @@ local POD_PROBES = { "http", "tcp", "exec", "file" }
 local function check_ready(manifest, report)
   local ready = manifest.ready
   if not ready then return end
+  if ready.notify then
+    report("ready.notify", "Kubernetes does not listen to what a service says of itself",
+      "use a probe of the pod: `ready.http`, `ready.tcp`, `ready.exec` or `ready.file`")
+  end
   local first
   for _, kind in ipairs(POD_PROBES) do
     if ready[kind] and first then

@@ -180,6 +180,13 @@ function Context:runtime_path(name)
   return name and runtime.check_socket(dir .. "/" .. name) or dir
 end
 
+--- Makes that directory, for the operator alone.
+-- @tparam[opt] table options `pass`: other accounts get through it, and through what is above it in
+-- the runtime directory, to a socket whose path they know; they list nothing
+function Context:make_runtime(options)
+  runtime.make(self.state, self.id, options and options.pass)
+end
+
 --- Takes a value of a pool that no other deployment has; see `state:lease`. For `allocate`.
 -- @tparam string pool
 -- @tparam string purpose

@@ -9,7 +9,8 @@
 -- is reached over one of the guest's virtio-serial ports, or its vsock. One call at a time: who
 -- wants two connects twice.
 --
--- `status`, `network`, `wait_end` and `wait_running` change nothing, and work in a plan too.
+-- `status`, `network`, `wait_end`, `wait_running` and `wait_ready` change nothing, and work in a
+-- plan too.
 -- @module moonport.hypervisor.agent
 
 local channels = require "moonport.hypervisor.agent.channel"
@@ -229,6 +230,18 @@ end
 -- @raise {kind="agent", code="ended"} when it ends for good before
 function Agent:wait_running()
   return await(self, function(record) return record.state == "running" end)
+end
+
+--- Waits until the service says that it is ready, also when it ends before and is started again.
+-- @tparam[opt] function note `note(reason)` is told what it says until then
+-- @treturn table its record
+function Agent:wait_ready(note)
+  local _ <close> = setmetatable({}, { __close = function() self:close() end })
+  for record in changes(self) do
+    local why = shim.unready(record)
+    if not why then return record end
+    if note then note(why) end
+  end
 end
 
 --- The guest's network.

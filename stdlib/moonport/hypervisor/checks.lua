@@ -6,6 +6,7 @@
 
 local endpoint = require "moonport.endpoint"
 local fields = require "moonport.manifest.fields"
+local ready = require "moonport.ready"
 
 local M = {
   --- A guest's memory when the manifest does not limit it.
@@ -155,6 +156,7 @@ function M.whole(manifest, report)
   check_publish(manifest, report)
   check_shares(manifest, report)
   check_peers(manifest, report)
+  ready.check(manifest, report)
 end
 
 local function differs(manifest, group, field)

@@ -4,6 +4,7 @@
 local contract = require "moonport.contract"
 local endpoint = require "moonport.endpoint"
 local places = require "moonport.hypervisor.places"
+local ready = require "moonport.ready"
 local secret = require "moonport.secret"
 
 local M = {}
@@ -72,6 +73,7 @@ function M.service(ctx, host)
     stop = manifest.stop,
     log = manifest.log,
     nofile = manifest.limits.nofile,
+    notify = ready.is_told(manifest) and places.NOTIFY or nil,
   }
 end
 

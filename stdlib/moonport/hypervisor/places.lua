@@ -21,6 +21,8 @@ local M = {
   PROGRAM = "/run/moonport/service/blueprint",
   --- What a registration run writes, in the guest.
   REGISTRATION = "/mnt/data/registration.json",
+  --- Where the service says that it is ready, in the guest.
+  NOTIFY = "/run/moonport/notify",
 }
 
 -- The longest name that a VMM's socket has.

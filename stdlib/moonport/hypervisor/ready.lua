@@ -1,9 +1,9 @@
 --- The step that waits until the service does its work.
 --
 -- The manifest's probes are asked through the guest's address; a loopback in them means the guest's
--- own, which only the guest reaches, so it is the guest's address that is asked. Commands, files
--- and the end of the service are asked of the guest. Without probes it is enough that the guest
--- says that the service runs.
+-- own, which only the guest reaches, so it is the guest's address that is asked. Commands, files,
+-- the service's own word and its end are asked of the guest. Without probes it is enough that the
+-- guest says that the service runs.
 -- @module moonport.hypervisor.ready
 
 local boot = require "moonport.hypervisor.boot"
@@ -135,6 +135,10 @@ function M.apply(ctx)
       return output.read(ctx, { since = record and record.started_at, follow = true })
     end,
     wait_end = function() return wait_end(ctx, intent) end,
+    wait_notified = function(note)
+      local agent <close> = boot.agent(ctx, intent)
+      agent:wait_ready(note)
+    end,
   })
 end
 

@@ -236,6 +236,10 @@ end
 -- @treturn table status
 function M.wait(ctx, state, options)
   local function wait()
+    -- A registration that has completed is as ready as it will ever be; its machine is gone.
+    local found = ctx.manifest.registration and (state == "ready" or state == "running")
+      and M.status(ctx)
+    if found and found.state == "completed" then return found end
     if state == "ready" then
       vmm.need_running(ctx)
       boot.apply(ctx)

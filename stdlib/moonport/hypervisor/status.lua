@@ -80,6 +80,7 @@ local function add_service(status, service, about)
   status.exit = exit_of(service) or status.exit
   status.problem = service.error and service.error.message or status.problem
   status.service_pid = service.service and service.service.pid
+  shim.add_told(status, service)
 end
 
 -- States of a machine that say more than any guest could.
@@ -118,7 +119,8 @@ end
 -- @tparam table about `want`, `registration`; `registered` (it has, and its output is there)
 -- @tparam[opt] table found `machine`: `info` of the VMM, or {problem}; `guest`: {service, network,
 -- problem}; `ending`: {reason} of a machine that has ended
--- @treturn table {state, reason, problem, hint, pid, since, restarts, exit, machine, guest}
+-- @treturn table {state, reason, problem, hint, pid, since, restarts, exit, machine, guest}; with
+-- `ready.notify` also `ready` and `says`, the service's own words
 function M.of(record, about, found)
   found = found or {}
   local machine, guest = found.machine, found.guest

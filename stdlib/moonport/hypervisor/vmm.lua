@@ -4,7 +4,6 @@
 -- supervisor after a crash, the very same as at first.
 -- @module moonport.hypervisor.vmm
 
-local account = require "moonport.hypervisor.account"
 local boot_source = require "moonport.hypervisor.boot_source"
 local driver = require "moonport.hypervisor.driver"
 local errors = require "moonport.errors"
@@ -18,8 +17,6 @@ local sys = require "moonport.sys"
 local units = require "moonport.units"
 
 local M = {}
-
-local PRIVATE = 448 -- 0700
 
 -- What emulation takes beyond the guest's memory: QEMU keeps up to so much of translated code.
 local EMULATION = 1 << 30
@@ -105,17 +102,6 @@ function M.plan(ctx)
   }
 end
 
--- What is above the VMM's sockets lets its account through: the deployment's directory, the store's
--- and the one of all stores, which hold nothing else.
-local function make_runtime(ctx, intent)
-  local dir = ctx:runtime_path()
-  fs.mkdirs(dir, PRIVATE)
-  for _ = 1, intent.spec.user and 3 or 0 do
-    account.let_pass(dir)
-    dir = fs.dirname(dir)
-  end
-end
-
 --- Starts the machine, unless it was started with this very intent already.
 -- @tparam context ctx
 -- @tparam table intent
@@ -128,7 +114,7 @@ function M.start(ctx, intent)
   if not record and (shim.state(intent.dir) or {}).damaged then shim.stop(intent) end
   -- What a supervisor that was killed left behind would hold disks and the TAP.
   limits.kill(intent)
-  make_runtime(ctx, intent)
+  ctx:make_runtime { pass = intent.spec.user ~= nil } -- the VMM's account gets to its sockets
   local group, vm = limits.make(ctx, intent), require "moonport.vm"
   local plan = vm.plan(intent.spec)
   local machine <close> = vm.start(plan, { -- luacheck: ignore machine

@@ -135,15 +135,16 @@ local log = schema.record({
   max_files = schema.integer { min = 1, max = 1000, default = 5, doc = "log files that are kept" },
 }, { default = {}, doc = "what is kept of its output" })
 
-local PROBES = { "http", "tcp", "exec", "log", "file" }
+local PROBES = { "http", "tcp", "exec", "log", "file", "notify" }
 
 local function ready_whole(data, report)
   for _, probe in ipairs(PROBES) do
-    if data[probe] ~= nil then
+    if data[probe] then
       return
     end
   end
-  report(nil, "`ready` says nothing to wait for", "set `http`, `tcp`, `exec`, `log` or `file`")
+  report(nil, "`ready` says nothing to wait for",
+    "set `http`, `tcp`, `exec`, `log`, `file` or `notify`")
 end
 
 local ready = schema.record({
@@ -156,6 +157,7 @@ local ready = schema.record({
   exec = schema.list(word, { min = 1, doc = "ready when this command exits with 0" }),
   log = schema.string { doc = "ready when a line of output matches this Lua pattern" },
   file = schema.string { doc = "ready when this file exists; relative to the data directory" },
+  notify = schema.boolean { doc = "ready when it says so itself: READY=1 of sd_notify(3)" },
   timeout = schema.duration { min = 0.01, default = 60, doc = "not ready by then is a failure" },
   interval = schema.duration { min = 0.01, default = 0.25, doc = "time between two checks" },
 }, { whole = ready_whole, doc = "when the service counts as ready; all that is given must hold" })

@@ -14,15 +14,17 @@ local ready = require "moonport.ready"
 local secret = require "moonport.secret"
 local shim = require "moonport.shim"
 local storage = require "moonport.native.storage"
+local sys = require "moonport.sys"
 local task = require "moonport.task"
 local text = require "moonport.text"
 
 local M = {
   --- The name of the supervisor's socket in the deployment's runtime directory.
   SOCKET = "shim.sock",
+  --- The name of the socket on which a service says that it is ready.
+  NOTIFY = "notify",
 }
 
-local PRIVATE = 448 -- 0700
 local DIAGNOSIS_LINES = 20
 
 -- What the service is given.
@@ -47,6 +49,10 @@ local function working_dir(ctx)
   return ctx.manifest.native.working_dir or ctx.intents.storage.data
 end
 
+local function notify_socket(ctx)
+  return ready.is_told(ctx.manifest) and ctx:runtime_path(M.NOTIFY) or nil
+end
+
 local function spec(ctx, intent)
   local manifest = ctx.manifest
   return {
@@ -65,6 +71,7 @@ local function spec(ctx, intent)
     nice = manifest.native.nice,
     oom_score_adj = manifest.native.oom_score_adj,
     no_new_privs = manifest.native.no_new_privs,
+    notify = notify_socket(ctx),
   }
 end
 
@@ -83,6 +90,26 @@ function M.allocate(ctx)
   }
   local identity = { id = intent.id, dir = intent.dir, socket = intent.socket }
   return intent, { { "shim", identity } }
+end
+
+-- Whether it says that it is ready to a socket that its account must be let through to.
+local function speaks_from_elsewhere(ctx)
+  return ready.is_told(ctx.manifest) and account.of(ctx).uid ~= sys.euid()
+end
+
+--- Checks that the service can reach what it is to reach.
+-- @tparam context ctx
+-- @raise {kind="native", code="refused"}
+function M.check(ctx)
+  ctx:runtime_path(M.SOCKET)
+  if speaks_from_elsewhere(ctx) and sys.euid() ~= 0 then
+    errors.raise {
+      kind = "native", code = "refused",
+      message = ("`%s` cannot reach a socket in your runtime directory, as `ready.notify` asks")
+        :format(ctx.manifest.user),
+      hint = "use another probe, leave out `user`, or run moonport as root",
+    }
+  end
 end
 
 --- Tells what would be started.
@@ -112,7 +139,7 @@ function M.start(ctx, intent)
   if not record and (shim.state(intent.dir) or {}).damaged then shim.stop(intent) end
   -- What a supervisor that was killed left behind would hold ports and files.
   limits.kill(ctx.intents.limits)
-  fs.mkdirs(ctx:runtime_path(), PRIVATE)
+  ctx:make_runtime { pass = speaks_from_elsewhere(ctx) }
   local pid = shim.start {
     dir = intent.dir, socket = intent.socket, spec = spec(ctx, intent),
     -- A site may have removed the step, which would also see to the end of this group.
@@ -148,6 +175,18 @@ local function run_beside(ctx, argv, seconds)
     check = false, timeout = seconds,
   }
   return process.run(table.move(argv, 1, #argv, 1, call))
+end
+
+-- The record changes with every word of the service.
+local function wait_notified(intent, note)
+  local watch <close> = fs.watch(intent.dir)
+  while true do
+    local record = shim.find(intent)
+    local why = record and shim.unready(record)
+    if record and not why then return end
+    note(why or "it has no record yet")
+    watch:next()
+  end
 end
 
 local function register(ctx)
@@ -196,6 +235,7 @@ function M.wait_until_ready(ctx)
       return logs.read { dir = intent.dir, since = started_at(ctx), follow = true }
     end,
     wait_end = function() return shim.describe_end(shim.wait_end(intent)) end,
+    wait_notified = function(note) wait_notified(intent, note) end,
   })
 end
 
@@ -223,13 +263,14 @@ end
 
 --- Tells how the service is.
 -- @tparam context ctx
--- @treturn table {state, pid, since, restarts, exit, memory, cpu, processes, problem}
+-- @treturn table {state, reason, pid, since, restarts, exit, memory, cpu, processes, problem}; with
+-- `ready.notify` also `ready` and `says`, the service's own words
 function M.status(ctx)
   local intent = ctx.intents.service
   local record = intent and shim.state(intent.dir)
   if not record then return { state = "stopped" } end
   local usage = limits.usage(ctx.intents.limits)
-  return {
+  local status = {
     state = shim.has_ended(record) and end_state(ctx, record)
       or record.state == "backoff" and "restarting" or record.state,
     pid = not shim.has_ended(record) and record.service and record.service.pid or nil,
@@ -241,6 +282,8 @@ function M.status(ctx)
     processes = usage.pids,
     problem = record.error and record.error.message or nil,
   }
+  shim.add_told(status, record)
+  return status
 end
 
 --- The service's output.
@@ -348,6 +391,9 @@ local REACHED = {
 }
 REACHED.exited = REACHED.stopped
 
+-- A registration that has completed has been all this, and is as ready as it will ever be.
+local REACHES_END = { running = true, ready = true }
+
 --- Waits until the service reaches a state.
 -- @tparam context ctx
 -- @tparam string state "running", "ready", "stopped" or "exited"
@@ -356,6 +402,8 @@ REACHED.exited = REACHED.stopped
 function M.wait(ctx, state, options)
   local intent = ctx.intents.service
   local function wait()
+    local found = ctx.manifest.registration and REACHES_END[state] and M.status(ctx)
+    if found and found.state == "completed" then return found end
     if state == "ready" then
       M.wait_until_ready(ctx)
     elseif state == "running" then

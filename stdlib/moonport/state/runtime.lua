@@ -34,6 +34,24 @@ function M.dir(state, id)
   return base(state) .. "/" .. id
 end
 
+local PRIVATE <const> = 448 -- 0700
+local PASS <const> = 457 -- 0711: who is no owner gets through, and lists nothing
+
+--- Makes the runtime directory of a deployment.
+-- @tparam state state
+-- @tparam string id
+-- @tparam[opt] boolean pass other accounts get through: the deployment's directory, the store's,
+-- and the one of all stores, which hold nothing but sockets
+function M.make(state, id, pass)
+  local fs = require "moonport.fs"
+  local dir = M.dir(state, id)
+  fs.mkdirs(dir, PRIVATE)
+  for _ = 1, pass and 3 or 0 do
+    fs.chmod(dir, PASS)
+    dir = fs.dirname(dir)
+  end
+end
+
 --- Refuses a path that is too long for a socket.
 -- @tparam string path
 -- @treturn string path
