@@ -2,6 +2,7 @@
 #include "run.h"
 
 #include "cgroup.h"
+#include "serve.h"
 #include "service.h"
 #include "signals.h"
 
@@ -40,6 +41,8 @@ typedef struct {
   size_t stale_count;
   const char *readonly[READONLY_MAX];
   size_t readonly_count;
+  const char *serve; /* a socket to listen on */
+  int64_t idle_ms;   /* -1: not given */
 } exec_options;
 
 static int complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -132,6 +135,12 @@ static int parse_option(exec_options *options, int option) {
   case 'p':
     options->pdeathsig = mp_shim_signal_number(optarg);
     return options->pdeathsig ? 0 : complain("`%s` is no signal", optarg);
+  case 'l':
+    options->serve = optarg;
+    return 0;
+  case 'i':
+    options->idle_ms = strtoll(optarg, NULL, 10) * 1000;
+    return options->idle_ms > 0 ? 0 : complain("`%s` is no number of seconds", optarg);
   case 'P':
     options->parent = strtol(optarg, NULL, 10);
     return options->parent > 0 ? 0 : complain("`%s` is no process id", optarg);
@@ -154,6 +163,8 @@ static int parse(exec_options *options, int argc, char **argv) {
       {"remove", required_argument, NULL, 'r'},
       {"empty", required_argument, NULL, 'e'},
       {"readonly", required_argument, NULL, 'o'},
+      {"serve", required_argument, NULL, 'l'},
+      {"idle", required_argument, NULL, 'i'},
       {0},
   };
   int option;
@@ -166,6 +177,8 @@ static int parse(exec_options *options, int argc, char **argv) {
     return complain("no command to execute");
   if (options->group_count > 0 && !options->has_user)
     return complain("--groups needs --user");
+  if (options->idle_ms >= 0 && !options->serve)
+    return complain("--idle needs --serve");
   return 0;
 }
 
@@ -252,13 +265,23 @@ static int set_up(const exec_options *options) {
   return clear_stale(options);
 }
 
+static int serve(const exec_options *options, char **argv) {
+  int fd = mp_shim_serve_listen(options->serve);
+  if (fd < 0)
+    return complain("could not listen on `%s`: %s", options->serve, strerror(errno));
+  int code = mp_shim_serve(fd, options->idle_ms, argv);
+  return code >= 0 ? code : complain("could not serve `%s`: %s", options->serve, strerror(errno));
+}
+
 int mp_shim_command_exec(int argc, char **argv) {
-  exec_options options = {0};
+  exec_options options = {.idle_ms = -1};
   int failed = parse(&options, argc, argv);
   if (!failed)
     failed = set_up(&options);
   if (failed)
     return failed;
+  if (options.serve)
+    return serve(&options, argv + optind);
   execvp(argv[optind], argv + optind);
   int why = errno;
   complain("could not execute `%s`: %s", argv[optind], strerror(why));

@@ -101,9 +101,7 @@ function M.plan(data)
   local driver = machine.driver(plan.driver)
   sockets.check(data.dir, driver.sockets(data))
   plan.argv = driver.argv(plan)
-  -- A virtiofsd serves one run of its monitor.
   plan.restartable = plan.can.features.restartable == true and not data.restore
-    and #data.filesystems == 0
   plan.user = data.user
   return plan
 end

@@ -1,5 +1,7 @@
---- Directories of the host in a guest, by virtio-fs. Each has a `virtiofsd` of its own, under a
--- supervisor of its own, from before its machine's monitor starts until that lets go of it.
+--- Directories of the host in a guest, by virtio-fs. Each has a supervisor of its own, which
+-- listens from before its machine's monitor starts, and runs a `virtiofsd` for each of that one's
+-- runs: so a machine that is started again after a crash finds its directories. It ends some time
+-- after the monitor has ended for good.
 -- @module moonport.vm.filesystems
 
 local errors = require "moonport.errors"
@@ -14,6 +16,8 @@ local M = {}
 -- Where Debian puts it: one in Rust of its own, and one in C that came with QEMU up to 7.2.
 local PLACES = { "/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd" }
 local START_SECONDS = 30
+-- Longer than it takes until a monitor that has crashed is started again.
+local IDLE_SECONDS = 300
 
 --- The program.
 -- @tparam ?table programs as in a spec
@@ -71,12 +75,10 @@ local function options_of(program)
   return { rust = text:find("--shared-dir", 1, true), readonly = text:find("--readonly", 1, true) }
 end
 
-local function own_words(program, known, spec, shared)
-  local socket = M.socket(spec, shared)
-  if not known.rust then
-    return { program, "-f", "--socket-path=" .. socket, "-o", "source=" .. shared.path }
-  end
-  local words = { program, "--socket-path=" .. socket, "--shared-dir=" .. shared.path }
+-- The socket that listens is its third file.
+local function own_words(program, known, shared)
+  if not known.rust then return { program, "-f", "--fd=3", "-o", "source=" .. shared.path } end
+  local words = { program, "--fd=3", "--shared-dir=" .. shared.path }
   -- It makes its own namespaces as root, and needs a user namespace else.
   if sys.euid() ~= 0 then words[#words + 1] = "--sandbox=none" end
   if shared.readonly and known.readonly then words[#words + 1] = "--readonly" end
@@ -85,7 +87,10 @@ end
 
 -- What is read-only is so on the host's side: neither guest nor virtiofsd can change it.
 local function argv(program, known, spec, shared)
-  local words = { shim.program(), "exec", "--remove", M.socket(spec, shared) }
+  local socket = M.socket(spec, shared)
+  local words = {
+    shim.program(), "exec", "--remove", socket, "--serve", socket, "--idle", tostring(IDLE_SECONDS),
+  }
   if shared.readonly and sys.euid() == 0 then
     words[#words + 1], words[#words + 2] = "--readonly", shared.path
   elseif shared.readonly and not known.readonly then
@@ -97,27 +102,15 @@ local function argv(program, known, spec, shared)
     }
   end
   words[#words + 1] = "--"
-  local own = own_words(program, known, spec, shared)
+  local own = own_words(program, known, shared)
   return table.move(own, 1, #own, #words + 1, words)
-end
-
--- By the kernel's list: a connection to see would be taken for the monitor's.
-local function is_listening(path)
-  local list = fs.read "/proc/net/unix"
-  for flags, name in list:gmatch "\n%x+: %x+ %x+ (%x+) %x+ %x+ +%d+ ([^\n]+)" do
-    if name == path and tonumber(flags, 16) & 0x10000 ~= 0 then return true end
-  end
-  return false
 end
 
 local function wait_listening(intent, path, watch)
   local ended
   task.timeout(START_SECONDS, task.race, {
     function()
-      while not is_listening(path) do
-        -- The file is there a moment before its socket listens.
-        if fs.exists(path) then task.sleep(0.005) else watch:next() end
-      end
+      while not fs.exists(path) do watch:next() end
     end,
     function() ended = shim.wait_end(intent) end,
   })
@@ -132,6 +125,7 @@ end
 local function start(program, known, spec, shared, intent)
   local path = M.socket(spec, shared)
   fs.mkdirs(intent.dir, "0700")
+  fs.remove(path, { if_exists = true })
   local watch <close> = fs.watch(spec.dir)
   shim.start {
     dir = intent.dir, socket = intent.socket,
@@ -141,7 +135,6 @@ local function start(program, known, spec, shared, intent)
     },
   }
   wait_listening(intent, path, watch)
-  if spec.user then fs.chown(path, spec.user.uid, spec.user.gid, { follow = false }) end
 end
 
 --- Starts what a machine's file systems need.

@@ -4,6 +4,7 @@
 local capabilities = require "moonport.vm.capabilities"
 local ending = require "moonport.vm.ending"
 local errors = require "moonport.errors"
+local filesystems = require "moonport.vm.filesystems"
 local fs = require "moonport.fs"
 local json = require "moonport.json"
 local shim = require "moonport.shim"
@@ -109,6 +110,7 @@ function Machine:kill()
   self.inner:close()
   if self.shim then
     shim.stop(self.shim, { signal = "KILL", grace = 0 })
+    filesystems.stop(self.shim)
   else
     self:shutdown()
   end

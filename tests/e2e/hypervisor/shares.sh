@@ -11,7 +11,8 @@ echo '{"key":1}' >keystore/one.json
 chmod 600 keystore/one.json
 mkdir models out
 echo weights >models/model
-guest svc "$(says runs), keystore = '$PWD/keystore', ready = { log = 'runs' }" "keystore = 'virtiofs', shares = {
+guest svc "$(says runs), keystore = '$PWD/keystore', ready = { log = 'runs' },
+  restart = { policy = 'on-failure', backoff = '0.1s' }" "keystore = 'virtiofs', shares = {
     { tag = 'models', path = '$PWD/models', mount = '/models' },
     { tag = 'out', path = '$PWD/out', mount = '/out', readonly = false } }" \
   'mp.fs=keystore,/mnt/keystore mp.fs=models,/models mp.fs=out,/out'
@@ -43,6 +44,14 @@ check_equal "the keystore" "$(ls keystore; cat keystore/one.json)" $'one.json\n{
 it "what may be written is seen here at once"
 inside 'echo result >/out/result && mkdir /out/dir && echo deep >/out/dir/deep'
 check_equal "the result" "$(cat out/result out/dir/deep)" $'result\ndeep'
+
+it "a VMM that was killed is started again by its supervisor, and finds them"
+before=$(vmm svc)
+kill -KILL "$before"
+await svc "status.state == 'running' and status.pid ~= $before" 60
+check_equal "the model, the key and the result" "$(inside 'cat /models/model $KEYSTORE_URI/one.json /out/result')" \
+  $'weights\n{"key":1}\nresult'
+if inside 'rm /models/model' >try.out 2>&1; then check_failed "the guest removed the model"; fi
 
 it "shares them again after a stop and a start"
 moonport stop svc >stop.out 2>&1 || check_failed "$(<stop.out)"

@@ -6,8 +6,11 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/inotify.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -339,6 +342,82 @@ static void exec_shows_a_directory_that_cannot_be_changed(void **state) {
   assert_int_equal(rmdir(dir), 0);
 }
 
+/* Waits until something is there. */
+static void await_file(const char *dir, const char *path) {
+  char event[4096];
+  int fd = inotify_init1(IN_CLOEXEC);
+  assert_true(fd >= 0 && inotify_add_watch(fd, dir, IN_CREATE | IN_MOVED_TO) >= 0);
+  while (access(path, F_OK) < 0)
+    assert_true(read(fd, event, sizeof event) > 0);
+  close(fd);
+}
+
+/* Reads from a socket to its end, and so for as long as who serves it runs. */
+static void assert_served(const char *path, const char *text) {
+  char got[64] = "";
+  size_t len = 0;
+  ssize_t count;
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  strcpy(address.sun_path, path);
+  assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+  while ((count = read(fd, got + len, sizeof got - 1 - len)) > 0)
+    len += (size_t)count;
+  assert_string_equal(got, text);
+  close(fd);
+}
+
+static void exec_serves_one_client_after_the_other_and_ends_when_nobody_comes(void **state) {
+  (void)state;
+  char dir[] = "/tmp/mp-exec-XXXXXX", path[64];
+  assert_non_null(mkdtemp(dir));
+  snprintf(path, sizeof path, "%s/s", dir);
+  /* Takes one client, says whether it was left a socket that listens, and ends. */
+  static const char program[] = "import socket; s = socket.socket(fileno=3); c, _ = s.accept(); "
+                                "c.sendall(b'served\\n')";
+  pid_t pid = fork();
+  if (pid == 0) {
+    execl(shim_binary, shim_binary, "exec", "--serve", path, "--idle", "1", "--",
+          "/usr/bin/python3", "-c", program, NULL);
+    _exit(99);
+  }
+  await_file(dir, path);
+  struct stat st;
+  assert_int_equal(lstat(path, &st), 0);
+  assert_int_equal(st.st_mode & 0777, 0666);
+  for (int i = 0; i < 3; i++)
+    assert_served(path, "served\n");
+  int status;
+  assert_int_equal(waitpid(pid, &status, 0), pid);
+  assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  assert_int_equal(unlink(path), 0);
+  assert_int_equal(rmdir(dir), 0);
+}
+
+static void exec_gives_up_serving_what_fails_before_it_takes_its_client(void **state) {
+  (void)state;
+  char dir[] = "/tmp/mp-exec-XXXXXX", path[64], command[256];
+  assert_non_null(mkdtemp(dir));
+  snprintf(path, sizeof path, "%s/s", dir);
+  pid_t pid = fork();
+  if (pid == 0) {
+    execl(shim_binary, shim_binary, "exec", "--serve", path, "--", "/bin/sh", "-c", "exit 7", NULL);
+    _exit(99);
+  }
+  await_file(dir, path);
+  assert_served(path, "");
+  int status;
+  assert_int_equal(waitpid(pid, &status, 0), pid);
+  assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 7);
+  assert_int_equal(exec_code("--serve", path, "--", "/bin/true"), 125); /* it is there already */
+  assert_int_equal(unlink(path), 0);
+  assert_int_equal(exec_code("--serve", "/nowhere/s", "--", "/bin/true"), 125);
+  assert_int_equal(exec_code("--idle", "1", "--", "/bin/true"), 125);
+  snprintf(command, sizeof command, "/tmp/%0150d", 1);
+  assert_int_equal(exec_code("--serve", command, "--", "/bin/true"), 125);
+  assert_int_equal(rmdir(dir), 0);
+}
+
 static void exec_ends_with_its_parent(void **state) {
   (void)state;
   int alive[2];
@@ -388,6 +467,8 @@ static int run(void) {
       cmocka_unit_test(exec_sets_session_directory_and_user),
       cmocka_unit_test(exec_clears_what_an_earlier_run_left),
       cmocka_unit_test(exec_shows_a_directory_that_cannot_be_changed),
+      cmocka_unit_test(exec_serves_one_client_after_the_other_and_ends_when_nobody_comes),
+      cmocka_unit_test(exec_gives_up_serving_what_fails_before_it_takes_its_client),
       cmocka_unit_test(exec_ends_with_its_parent),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
