@@ -255,6 +255,52 @@ describe("what cloud-init is told", function()
   end)
 end)
 
+describe("a keystore", function()
+  local vm, sys = require "moonport.vm", require "moonport.sys"
+  local virtiofsd, euid = vm.virtiofsd, sys.euid
+  local uid, program
+
+  before_each(function()
+    uid, program = 0, "/usr/libexec/virtiofsd"
+    vm.virtiofsd = function() return program end
+    sys.euid = function() return uid end
+  end)
+
+  after_each(function() vm.virtiofsd, sys.euid = virtiofsd, euid end)
+
+  local function way(fields)
+    fields.keystore = fields.keystore or "/keys"
+    return guest_config.keystore(helper.manifest(fields))
+  end
+
+  it("is the directory itself where virtiofsd is here, else a copy on the disk", function()
+    assert.equal("virtiofs", way {})
+    program = nil
+    assert.equal("disk", way {})
+  end)
+
+  it("is a copy where the guest or the service could not use the directory", function()
+    assert.equal("disk", way { user = "1000" })
+    assert.equal("disk", way { hypervisor = { kernel = "/k", initrd = "/i" } })
+    uid = 1000
+    assert.equal("disk", way {})
+  end)
+
+  it("is what the manifest says, and nothing where there is none", function()
+    assert.equal("disk", way { hypervisor = { keystore = "disk" } })
+    assert.equal("virtiofs",
+      way { hypervisor = { keystore = "virtiofs", kernel = "/k", initrd = "/i" } })
+    assert.is_nil(guest_config.keystore(helper.manifest {}))
+  end)
+
+  it("is what the first step has found, for all that comes after", function()
+    local fields = { keystore = "/keys" }
+    local ctx = helper.context(fields, { results = { prerequisites = { keystore = "virtiofs" } } })
+    assert.equal("virtiofs", guest_config.cloud_init(ctx).keystore)
+    assert.equal("disk", guest_config.cloud_init(helper.context(fields)).keystore)
+  end)
+end)
+
 describe("the places of a machine", function()
   it("are those of the deployment, and of the revision where they are its own", function()
     local ctx = helper.context {}

@@ -41,6 +41,11 @@ function M.plan(ctx)
     add("cloud-init disk")
   end
   add("service disk")
+  local keystore = guest_config.keystore(manifest)
+  if keystore then
+    add("keystore", keystore == "virtiofs" and "the directory itself by virtio-fs, read-only"
+      or "a copy on the service disk")
+  end
   return changes
 end
 

@@ -4,21 +4,36 @@
 local checks = require "moonport.hypervisor.checks"
 local endpoint = require "moonport.endpoint"
 local fs = require "moonport.fs"
+local sys = require "moonport.sys"
 
 local M = {
   --- The guest's account that the service runs as, where it is not root.
   ACCOUNT = "blueprint",
 }
 
---- True when the keystore reaches the guest over virtio-fs.
+-- What `auto` comes to: the directory itself where that is as good as a copy in every way.
+-- cloud-init has to mount it, this host to keep it from being written, which takes root, and the
+-- service to be who may read it, which another account of the guest's is not.
+local function can_share(manifest)
+  return checks.has_cloud_init(manifest) and checks.uid(manifest) == 0 and sys.euid() == 0
+    and require("moonport.vm").virtiofsd() ~= nil
+end
+
+--- How the keystore reaches the guest.
+-- @tparam table manifest
+-- @treturn ?string "virtiofs", "disk", or nil where there is none
+function M.keystore(manifest)
+  if not manifest.keystore then return nil end
+  local wanted = manifest.hypervisor.keystore
+  if wanted ~= "auto" then return wanted end
+  return can_share(manifest) and "virtiofs" or "disk"
+end
+
+--- True when the keystore reaches the guest over virtio-fs: as the first step has found.
 -- @tparam context ctx
 -- @treturn boolean
 function M.shares_keystore(ctx)
-  if not ctx.manifest.keystore then return false end
-  local wanted = ctx.manifest.hypervisor.keystore
-  local found = (ctx.results.prerequisites or {}).virtiofsd
-  return wanted == "virtiofs" or wanted == "auto" and found ~= nil
-    and #ctx.manifest.hypervisor.shares > 0
+  return (ctx.results.prerequisites or {}).keystore == "virtiofs"
 end
 
 --- The name servers in a resolv.conf that a guest can ask. Pure.

@@ -136,7 +136,7 @@ local M = schema.record({
   }),
   keystore = schema.enum {
     "auto", "disk", "virtiofs", default = "auto",
-    doc = "how the keystore gets there: a copy on a disk, or the directory itself, read-only",
+    doc = "as a copy on a disk, or the directory itself; `auto`: this where all can use it",
   },
   shares = schema.list(share, { default = {}, doc = "directories of this host in the guest" }),
   account = schema.string {

@@ -5,6 +5,7 @@ local checks = require "moonport.hypervisor.checks"
 local driver = require "moonport.hypervisor.driver"
 local errors = require "moonport.errors"
 local fs = require "moonport.fs"
+local guest_config = require "moonport.hypervisor.guest_config"
 local keystore = require "moonport.keystore"
 local network = require "moonport.hypervisor.network"
 
@@ -39,6 +40,23 @@ function M.check_program(manifest)
   end
 end
 
+local READ_SEARCH = 5 -- of an account that is neither owner nor group
+
+--- Checks that a keystore reaches the guest, and there the service.
+-- @tparam table manifest
+-- @raise {kind="hypervisor", code="refused"}; {kind="keystore"}
+function M.check_keystore(manifest)
+  if guest_config.keystore(manifest) == "disk" then
+    require("moonport.hypervisor.service_disk").check_keystore(manifest.keystore)
+    return
+  end
+  local uid, stat = checks.uid(manifest), fs.stat(manifest.keystore)
+  if uid == 0 or stat.uid == uid or stat.mode & READ_SEARCH == READ_SEARCH then return end
+  refuse("refused",
+    ("the keystore `%s` is not for uid %d, which `user` makes of the service in the guest"):format(
+      manifest.keystore, uid), "set `hypervisor.keystore` to `disk`: the copy is the service's")
+end
+
 local function check_files(manifest)
   local vm = manifest.hypervisor
   M.check_program(manifest)
@@ -47,9 +65,7 @@ local function check_files(manifest)
   if vm.image and vm.image.path then check_file(vm.image.path, "hypervisor.image.path") end
   if manifest.keystore then
     keystore.check(manifest.keystore)
-    if vm.keystore ~= "virtiofs" then
-      require("moonport.hypervisor.service_disk").check_keystore(manifest.keystore)
-    end
+    M.check_keystore(manifest)
   end
   for _, share in ipairs(vm.shares) do
     local stat = try(fs.stat, share.path)
@@ -96,7 +112,7 @@ end
 
 --- Checks.
 -- @tparam context ctx
--- @treturn table {virtiofsd, driver}
+-- @treturn table {virtiofsd, keystore, driver}
 function M.run(ctx)
   local manifest = ctx.manifest
   for _, text in ipairs(checks.warnings(manifest)) do ctx:warn("%s", text) end
@@ -110,7 +126,9 @@ function M.run(ctx)
   require("moonport.hypervisor.capabilities").check(ctx)
   require("moonport.hypervisor.forwarding").check(ctx)
   network.check(ctx)
-  return { virtiofsd = virtiofsd, driver = chosen.driver }
+  return {
+    virtiofsd = virtiofsd, keystore = guest_config.keystore(manifest), driver = chosen.driver,
+  }
 end
 
 --- As a plan: there is nothing to change.

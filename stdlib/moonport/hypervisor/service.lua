@@ -195,15 +195,27 @@ function M.stop(ctx, options)
   if intent then stop.run(ctx, intent, options) end
 end
 
--- What ran until the host went down, or until its supervisor died.
-local function was_running(ctx)
-  local intent = ctx.intents.vmm
-  local record = intent and shim.find(intent)
-  return intent and (not record or record.state == "lost" or record["end"] == "terminated")
+local CRASHES = { ["vmm-killed"] = true, ["vmm-error"] = true }
+
+-- A VMM that crashed is started again by its supervisor, unless it is one that does not boot by its
+-- command line.
+local function has_crashed(ctx, intent)
+  if ctx.manifest.restart.policy == "no" or vmm.is_restartable(intent) then return false end
+  local ending = vmm.ended(intent)
+  return ending ~= nil and CRASHES[ending.reason] == true
 end
 
---- After a reboot: starts the machine again if it ran until then. Its TAP and rules are made again
--- either way.
+-- What ran until the host went down, until its supervisor died, or until it crashed.
+local function was_running(ctx)
+  local intent = ctx.intents.vmm
+  if not intent then return false end
+  local record = shim.find(intent)
+  return not record or record.state == "lost" or record["end"] == "terminated"
+    or has_crashed(ctx, intent)
+end
+
+--- After a reboot or a crash: starts the machine again if it ran until then. Its TAP and rules are
+-- made again either way.
 -- @tparam context ctx
 -- @treturn boolean true when something was done
 function M.restore(ctx)

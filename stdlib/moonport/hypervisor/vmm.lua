@@ -166,6 +166,14 @@ function M.connect(intent)
   }
 end
 
+--- True when its supervisor starts the machine again after a crash of its VMM.
+-- @tparam table intent
+-- @treturn boolean
+function M.is_restartable(intent)
+  local machine <close> = M.connect(intent)
+  return machine.can.features.restartable == true
+end
+
 --- Why the machine ended.
 -- @tparam table intent
 -- @treturn ?table {reason, oom}; nil while it runs

@@ -128,12 +128,12 @@ check_state svc stopped
 check_equal "rungs" "$(moonport run "$HYPERVISOR/rungs.lua" svc | tail -n 2 | tr '\n' ' ')" 'power-button shutdown '
 rm "$root/deaf"
 
-it "that was killed has failed, and starts again past the sockets that it left"
+it "that was killed has failed, and is restored past the sockets that it left"
 moonport start svc >start.out 2>&1 || check_failed "$(<start.out)"
 kill -KILL "$(vmm svc)"
 await svc "status.state == 'failed'"
 check_equal "reason" "$(field svc .reason)" vmm-killed
-moonport start svc >start.out 2>&1 || check_failed "$(<start.out)"
+moonport restore >start.out 2>&1 || check_failed "$(<start.out)"
 check_state svc running
 
 it "that refuses its machine is told with its words, and undone"

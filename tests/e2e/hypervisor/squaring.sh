@@ -75,6 +75,9 @@ check_equal "variables" "$(cut -d= -f1 exec.out | grep -vE '^(PATH|HOME|PWD|SHLV
   "BLUEPRINT_ID CHAIN DATA_DIR HTTP_RPC_URL KEYSTORE_URI METRICS_ADDR PROTOCOL SERVICE_ID WS_RPC_URL "
 check_equal "keystore" "$(moonport exec incredible-squaring -- /bin/cat /mnt/keystore/operator.json)" '{"key":"0x1"}'
 check_exit 1 moonport exec incredible-squaring -- /usr/bin/touch /mnt/keystore/x 2>touch.err
+if [[ -x /usr/libexec/virtiofsd || -x /usr/lib/qemu/virtiofsd ]]; then
+  check_matches <(moonport exec incredible-squaring -- /bin/cat /proc/mounts) '^keystore /mnt/keystore virtiofs ro,'
+fi
 
 it "reaches nothing else of this host"
 "$HYPERVISOR/../../fixtures/ganache/start" --host 0.0.0.0 --port $((port + 2)) >other.out &
