@@ -24,7 +24,7 @@ local function spec(with)
     name = "box", driver = "qemu", accel = "tcg", memory = 256 << 20, kernel = "/boot/vmlinuz",
     arch = "x86_64", dir = "/run/box", programs = PROGRAMS,
   }
-  for key, value in pairs(with or {}) do made[key] = value end
+  for key, value in pairs(with or {}) do made[key] = value or nil end
   return made
 end
 
@@ -140,7 +140,7 @@ describe("qemu's command line", function()
 
   it("shares memory where a file system is shared", function()
     local plan = vm.plan(spec { filesystems = { { tag = "keystore", path = "/srv/keys" } } })
-    assert.is_false(plan.restartable)
+    assert.is_true(plan.restartable)
     assert.matches("memory%-backend=memory", words(plan))
     assert.matches('"share":true', words(plan))
     assert.matches("vhost%-user%-fs%-pci", words(plan))
@@ -155,6 +155,36 @@ describe("qemu's command line", function()
     assert.matches("\nvirt,", virt)
     assert.matches("pvpanic%-pci", virt)
     assert.matches("pcie%-root%-port", virt)
+    assert.not_matches("x%-option%-roms", virt)
+    assert.matches("\n/bin/true\n%-name\n", virt)
+  end)
+end)
+
+describe("an aarch64 machine", function()
+  local uname = sys.uname
+
+  before_each(function()
+    sys.uname = function() return { machine = "aarch64" } end
+  end)
+  after_each(function() sys.uname = uname end)
+
+  it("is `virt` of qemu, or cloud-hypervisor's, on a host of its kind", function()
+    local plan = vm.plan(spec { arch = false, accel = "kvm" })
+    assert.same({ "qemu", "virt", "kvm" }, { plan.driver, plan.machine, plan.accel })
+    assert.matches("\n%-cpu\nhost\n", words(plan))
+    assert.matches("\nvirt,dump%-guest%-core=off,usb=off,gic%-version=max\n", words(plan))
+    local other = vm.plan(spec { arch = false, driver = "auto", accel = "kvm" })
+    assert.same({ "cloud-hypervisor", "kvm" }, { other.driver, other.accel })
+  end)
+
+  it("has no machine types of another processor", function()
+    assert.matches("has no processor of `aarch64`",
+      refused { arch = false, machine = "q35", driver = "auto" }.message)
+  end)
+
+  it("is tried with the console that it has", function()
+    assert.matches("console=ttyAMA0", kvm.cmdline "aarch64")
+    assert.matches("console=ttyS0", kvm.cmdline "x86_64")
   end)
 end)
 

@@ -74,23 +74,23 @@ local COMMANDS = {
     return {
       probe.program, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
       "-machine", probe.machine, "-accel", "kvm", "-cpu", "host", "-m", "256",
-      "-kernel", probe.kernel, "-append", M.cmdline(probe.machine), "-serial", "stdio",
+      "-kernel", probe.kernel, "-append", M.cmdline(sys.uname().machine), "-serial", "stdio",
     }
   end,
   ["cloud-hypervisor"] = function(probe)
     return {
       probe.program, "--cpus", "boot=1", "--memory", "size=256M", "--kernel", probe.kernel,
-      "--cmdline", M.cmdline "cloud-hypervisor", "--serial", "tty", "--console", "off",
+      "--cmdline", M.cmdline(sys.uname().machine), "--serial", "tty", "--console", "off",
     }
   end,
 }
 
 --- The kernel's command line of the trial: the console speaks as early as it can, and the kernel,
 -- which finds nothing to run, ends at once.
--- @tparam string machine
+-- @tparam string arch the host's
 -- @treturn string
-function M.cmdline(machine)
-  if machine == "virt" then return "earlycon console=ttyAMA0 panic=-1" end
+function M.cmdline(arch)
+  if arch == "aarch64" then return "earlycon console=ttyAMA0 panic=-1" end
   return "earlyprintk=serial,ttyS0 console=ttyS0 panic=-1"
 end
 
