@@ -5,7 +5,8 @@ local fs = require "moonport.fs"
 
 local M = {}
 
-local LISTENING = "0A"
+-- The kernel's states of sockets that take what comes.
+local LISTENING, UNCONNECTED = "0A", "07"
 
 -- `0100007F` -> `127.0.0.1`: the bytes of a word are in the machine's order (little-endian here).
 local function ipv4(hex)
@@ -31,13 +32,14 @@ end
 --- The sockets that listen on a port, of a table of the kernel. Pure.
 -- @tparam string text of /proc/net/tcp or /proc/net/tcp6
 -- @tparam integer port
+-- @tparam[opt] string wanted_state
 -- @treturn {{address,inode},...}
-function M.parse(text, port)
+function M.parse(text, port, wanted_state)
   local found = {}
   local wanted = ("%04X"):format(port)
   for line in text:gmatch "[^\n]+" do
     local hex, at, state, rest = line:match("^%s*%d+: (%x+):(%x+) %x+:%x+ (%x%x) (.*)$")
-    if hex and at == wanted and state == LISTENING then
+    if hex and at == wanted and state == (wanted_state or LISTENING) then
       local inode = rest:match("^%S+ %S+ %S+%s+%d+%s+%d+ (%d+)")
       found[#found + 1] = { address = #hex == 8 and ipv4(hex) or ipv6(hex), inode = inode }
     end
@@ -73,6 +75,30 @@ function M.find(port)
     if socket then
       local pid, name = process_of(socket.inode)
       return { address = socket.address, pid = pid, name = name }
+    end
+  end
+end
+
+local PROTOCOLS = {
+  tcp = { LISTENING, "/proc/net/tcp", "/proc/net/tcp6" },
+  udp = { UNCONNECTED, "/proc/net/udp", "/proc/net/udp6" },
+}
+local ANY = { ["0.0.0.0"] = true, ["::"] = true }
+
+--- Finds who has a port of an IPv4 address, or of all of them.
+-- @tparam string protocol "tcp" or "udp"
+-- @tparam string address "0.0.0.0": any
+-- @tparam integer port
+-- @treturn ?table {address, pid, name}, as `find` gives it
+function M.at(protocol, address, port)
+  local sources = PROTOCOLS[protocol]
+  for index = 2, #sources do
+    for _, socket in ipairs(M.parse(read(sources[index]), port, sources[1])) do
+      local has_ipv4 = ANY[socket.address] or socket.address:find("^[%d.]+$")
+      if has_ipv4 and (ANY[socket.address] or ANY[address] or socket.address == address) then
+        local pid, name = process_of(socket.inode)
+        return { address = socket.address, pid = pid, name = name }
+      end
     end
   end
 end

@@ -331,6 +331,38 @@ COMMIT
     assert.equal("Docker", firewall.blockers()[1].program)
   end)
 
+  -- Docker empties its chains when it starts, and a reboot takes all of it.
+  it("accepts them there again after a reload took that, and only where it was allowed", function()
+    local mp_rules = function()
+      local text = process.run({ "nft", "list", "chain", "ip", "filter", "DOCKER-USER" }).stdout
+      return select(2, text:gsub("mp%-", ""))
+    end
+    docker "iptables-nft-restore"
+    put(state, here.record(1))
+    assert.is_false(firewall.ensure(state))
+    assert.equal(0, mp_rules())
+    put(state, here.record(2, { foreign = "insert" }))
+    assert.truthy(firewall.verify(state)[1]:find("`ip filter FORWARD` drops", 1, true))
+    assert.is_true(firewall.ensure(state))
+    assert.equal(2, mp_rules())
+    assert.same({}, firewall.verify(state))
+    assert.is_false(firewall.ensure(state))
+    local child = process.spawn { os.getenv "MOONPORT", "watch", "-o", "json", "--state", state.dir,
+      stdout = "pipe" }
+    local function until_event(kind, what)
+      for line in function() return child:read_line() end do
+        local said = json.decode(line)
+        if said.type == kind and said.what == what then return said end
+      end
+    end
+    assert.truthy(until_event "watching")
+    docker "iptables-nft-restore"
+    assert.truthy(until_event("mended", "others"))
+    assert.equal(2, mp_rules())
+    child:close()
+    process.run { "nft", "flush", "ruleset" }
+  end)
+
   it("names firewalld and ufw, and rules that refuse in other programs' tables", function()
     process.run { "nft", "add table inet firewalld; add chain inet firewalld filter_FORWARD "
       .. "{ type filter hook forward priority filter + 10; }; "

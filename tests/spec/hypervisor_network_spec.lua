@@ -364,6 +364,48 @@ describe("TAPs that nobody has", function()
   end)
 end)
 
+describe("a published port", function()
+  local net = require "moonport.net"
+  local network = require "moonport.hypervisor.network"
+
+  local function check(entry)
+    entry.protocol, entry.address = entry.protocol or "tcp", entry.address or "127.0.0.1"
+    local ctx = revision_of("a", nil,
+      { hypervisor = { network = { egress = false, publish = { entry } } } })
+    ctx.warn = function() end
+    task.read_only(network.check, ctx)
+  end
+
+  -- Else the port would lead to the guest, and the program never hear of it again.
+  it("that a program of this host listens on is refused, naming it", function()
+    local own <close> = net.listen { host = "127.0.0.1", port = 0 }
+    local port = own:port()
+    for _, entry in ipairs { { port = port }, { port = port, address = "0.0.0.0" } } do
+      local why = refusal("hypervisor", "refused", check, entry)
+      assert.match(("port %s:%d/tcp cannot be published: `"):format(entry.address, port),
+        why.message, 1, true)
+      assert.match("(pid " .. sys.pid() .. ") has it, at 127.0.0.1", why.message, 1, true)
+    end
+    check { port = port, protocol = "udp" }
+    check { port = port, address = "198.51.100.7" }
+    own:close()
+    check { port = port }
+  end)
+
+  it("of UDP is looked for among sockets of UDP, and IPv6's that take IPv4 too", function()
+    local listener = require "moonport.listener"
+    local line = "  0: %s:1F90 %s:0000 %s 00000000:00000000 00:00000000 00000000    0     0 77 2"
+    local any6, any4 = ("0"):rep(32), ("0"):rep(8)
+    assert.same({ { address = "::", inode = "77" } },
+      listener.parse(line:format(any6, any6, "07"), 8080, "07"))
+    assert.same({}, listener.parse(line:format(any4, any4, "0A"), 8080, "07"))
+    local all <close> = net.listen { host = "::", port = 0 }
+    assert.equal("::", listener.at("tcp", "127.0.0.1", all:port()).address)
+    local six <close> = net.listen { host = "::1", port = 0 }
+    assert.is_nil(listener.at("tcp", "0.0.0.0", six:port()))
+  end)
+end)
+
 describe("IP forwarding", function()
   local function write(value)
     local file = assert(io.open(forwarding.FILE, "w"))
@@ -390,6 +432,21 @@ describe("IP forwarding", function()
     by_site.warn = ctx.warn
     forwarding.check(by_site)
     assert.is_true(forwarding.is_on())
+  end)
+
+  -- A reboot switches it off again, whoever had it on.
+  it("is on again when services are restored, where it may be; else it is told", function()
+    write "0\n"
+    local ctx, said = revision_of "a", {}
+    ctx.warn = function(_, ...) said[#said + 1] = string.format(...) end
+    assert.is_false(forwarding.mend(ctx))
+    assert.is_false(forwarding.is_on())
+    assert.match("needs it for its way out", said[1])
+    ctx.manifest.hypervisor.network.forwarding = "enable"
+    assert.is_true(forwarding.mend(ctx))
+    assert.is_true(forwarding.is_on())
+    assert.is_false(forwarding.mend(ctx))
+    assert.equal(1, #said)
   end)
 
   it("is not asked for by a guest that reaches this host alone", function()

@@ -15,7 +15,8 @@ end
 
 local WHAT = {
   flushed = "was flushed", changed = "was changed", start = "was not as it is to be",
-  route = "was for another default route", lost = "may have been changed unseen",
+  route = "was for another default route",
+  others = "let guests' packets pass by Docker no more", lost = "may have been changed unseen",
 }
 
 local function who(event)

@@ -7,6 +7,7 @@
 --      host_ports = { {protocol, port, loopback} },      what it may reach of this host
 --      published = { {protocol, address, port, guest_port} },
 --      peers = { ids of deployments }, egress = true, uplink = NAME or nil (the default route's),
+--      foreign = "insert" where its packets may be accepted in Docker's chain for that,
 --      rules = { rules of its site, as `mp.nft` takes them } }
 --
 -- `add` and `remove` are one batch each, whose cost does not grow with the number of VMs; where
@@ -118,11 +119,15 @@ local function reconcile(state)
   }
 end
 
---- Puts the table right, in one transaction; removes it where there are no VMs.
+--- Puts the table right, in one transaction; removes it where there are no VMs. What was allowed to
+-- be put into another program's chain is put there again.
 -- @tparam state state
 -- @treturn boolean true when anything was changed
 function M.ensure(state)
-  return reconcile(state)
+  local changed = reconcile(state)
+  local foreign = require "moonport.hypervisor.firewall.foreign"
+  local blockers = foreign.shut_out(records.all(state), uplinks())
+  return #blockers > 0 and foreign.insert(state.uuid, blockers) or changed
 end
 
 --- How the table differs from what it should be.
@@ -145,6 +150,11 @@ function M.verify(state)
   end
   tell(found.missing, "missing")
   tell(found.surplus, "too much")
+  local foreign = require "moonport.hypervisor.firewall.foreign"
+  for _, blocker in ipairs(foreign.shut_out(all, uplinks())) do
+    texts[#texts + 1] = ("%s: the chain `%s` drops guests' packets again, which were accepted in "
+      .. "DOCKER-USER"):format(blocker.program, blocker.chain)
+  end
   return texts
 end
 

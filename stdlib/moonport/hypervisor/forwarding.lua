@@ -51,6 +51,22 @@ local function switch_on()
   }
 end
 
+--- Switches forwarding on again where a reboot has switched it off and it may be changed; tells
+-- where it may not. What runs already is not given up for that.
+-- @tparam context ctx
+-- @treturn boolean true when it was switched on
+function M.mend(ctx)
+  local reason = M.reason(ctx.manifest)
+  if not reason or M.is_on() then return false end
+  if not may_change(ctx) then
+    ctx:warn("IP forwarding is off on this host, and the VM needs it for %s: sysctl -w "
+      .. "net.ipv4.ip_forward=1", reason)
+    return false
+  end
+  switch_on()
+  return true
+end
+
 --- Checks that packets are forwarded, where the VM needs it. Where it is off and may be changed, it
 -- is switched on, except in a plan; it stays on, since others may have come to need it.
 -- @tparam context ctx

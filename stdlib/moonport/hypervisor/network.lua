@@ -55,7 +55,7 @@ end
 --- The record of a VM in the firewall. Pure.
 -- @tparam context ctx
 -- @tparam table lease {host, guest, tap, mac}
--- @tparam table more `addresses` (set of this host's own), `peers` (ids), `uplink`
+-- @tparam table more `addresses` (set of this host's own), `peers` (ids), `uplink`, `foreign`
 -- @treturn table plain data, see `moonport.hypervisor.firewall`
 function M.record(ctx, lease, more)
   local network = ctx.manifest.hypervisor.network
@@ -68,6 +68,7 @@ function M.record(ctx, lease, more)
     peers = more.peers or {},
     egress = network.egress,
     uplink = more.uplink,
+    foreign = more.foreign,
     rules = network.rules,
   }
 end
@@ -90,6 +91,12 @@ local function peers_of(ctx)
   return ids
 end
 
+-- What may be done about another program's firewall: "insert", or nil.
+local function foreign_of(ctx)
+  return ctx.manifest.hypervisor.network.foreign == "insert" and "insert"
+    or (ctx.config.network or {}).foreign
+end
+
 --- Gathers the record: whom the guest reaches, and who reaches it.
 -- @tparam context ctx
 -- @treturn table intent {record}
@@ -97,7 +104,7 @@ end
 function M.allocate(ctx)
   local record = M.record(ctx, ctx.intents.lease, {
     addresses = own_addresses(), peers = peers_of(ctx),
-    uplink = (ctx.config.network or {}).uplink,
+    uplink = (ctx.config.network or {}).uplink, foreign = foreign_of(ctx),
   })
   return { record = record }, { { "firewall-vm", { store = ctx.store, id = record.id } } }
 end
@@ -128,24 +135,44 @@ function M.plan(ctx)
   return changes
 end
 
---- Refuses where another program's firewall would drop the VM's packets, naming the chain.
+-- Whoever listens there would be asked no more: the port leads to the guest, and nobody told him.
+local function check_listeners(entries)
+  local listener = require "moonport.listener"
+  for _, entry in ipairs(entries) do
+    local found = listener.at(entry.protocol, entry.address, entry.port)
+    if found then
+      errors.raise {
+        kind = "hypervisor", code = "refused",
+        message = ("port %s:%d/%s cannot be published: %s has it, at %s"):format(entry.address,
+          entry.port, entry.protocol, listener.describe(found), found.address),
+        hint = "give `hypervisor.network.publish` another `port`; `guest_port` stays as it is",
+      }
+    end
+  end
+end
+
+--- Refuses where a program of this host has a port that is to be published, and where another
+-- program's firewall would drop the VM's packets, naming the chain.
 -- @tparam context ctx
 -- @raise {kind="hypervisor", code="refused"}
 function M.check(ctx)
   local network = ctx.manifest.hypervisor.network
   local firewall = require "moonport.hypervisor.firewall"
+  check_listeners(published(ctx.manifest))
   firewall.check(ctx, {
-    foreign = network.foreign == "insert" and "insert" or (ctx.config.network or {}).foreign,
+    foreign = foreign_of(ctx),
     egress = network.egress, published = published(ctx.manifest),
     host_ports = M.host_ports(ctx.manifest),
   })
 end
 
---- Makes the firewall again what the records say, where something has flushed or changed it.
+--- Makes the firewall again what the records say, where something has flushed or changed it, and
+-- this host's forwarding what the manifest may have.
 -- @tparam context ctx
--- @treturn boolean true when it was changed
+-- @treturn boolean true when anything was changed
 function M.mend(ctx)
-  return require("moonport.hypervisor.firewall").ensure(ctx.state)
+  local forwards = require("moonport.hypervisor.forwarding").mend(ctx)
+  return require("moonport.hypervisor.firewall").ensure(ctx.state) or forwards
 end
 
 --- Puts the VM into the firewall.

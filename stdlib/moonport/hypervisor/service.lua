@@ -214,12 +214,17 @@ local function was_running(ctx)
     or has_crashed(ctx, intent)
 end
 
---- After a reboot or a crash: starts the machine again if it ran until then. Its TAP and rules are
--- made again either way.
+--- After a reboot or a crash: starts the machine again if it ran until then. Rules are put right
+-- either way, as for one that runs while something has flushed them.
 -- @tparam context ctx
 -- @treturn boolean true when something was done
 function M.restore(ctx)
-  if not was_running(ctx) then return false end
+  if not was_running(ctx) then
+    if require("moonport.hypervisor.network").mend(ctx) then
+      ctx:warn "the firewall of virtual machines was not as it is to be, and is again"
+    end
+    return false
+  end
   M.start(ctx)
   return true
 end

@@ -36,6 +36,16 @@ pid=$(vmm web)
 moonport restore >restore.out 2>&1 || check_failed "$(<restore.out)"
 check_equal "the VMM" "$(vmm web)" "$pid"
 
+it "restore puts right the rules of what runs, and says so"
+nft flush ruleset
+moonport doctor >doctor.out || true
+check_matches doctor.out 'not as it is to be'
+moonport restore >restore.out 2>&1 || check_failed "$(<restore.out)"
+check_matches restore.out 'was not as it is to be, and is again'
+check_equal "the VMM" "$(vmm web)" "$pid"
+check_matches <(curl -sS -m 10 http://127.0.0.1:18081/ups) up
+check_exit 0 moonport doctor web >doctor.out
+
 moonport rm web stopped >rm.out 2>&1 || check_failed "$(<rm.out)"
 check_no_guest_left
 done_testing

@@ -218,6 +218,7 @@ local function nft_tables_with_users()
 end
 
 local function insert_nft(store)
+  local changed = false
   for _, found in ipairs(nft_tables_with_users()) do
     local there = false
     for _, rule in ipairs(found.chain.rules) do
@@ -230,8 +231,10 @@ local function insert_nft(store)
           [field] = "mp-*", counter = true, verdict = "accept", comment = comment_of(store) } }
       end
       nft.apply(ops)
+      changed = true
     end
   end
+  return changed
 end
 
 local function legacy_rule(store, option)
@@ -251,27 +254,48 @@ local function run_legacy(verb, store, option)
 end
 
 local function each_legacy(verb, store)
+  local changed = false
   for _, option in ipairs { "-i", "-o" } do
     local there = run_legacy("-C", store, option)
     if (verb == "-I" and not there) or (verb == "-D" and there) then
-      run_legacy(verb, store, option)
+      changed = run_legacy(verb, store, option) or changed
     end
   end
+  return changed
 end
 
 --- Accepts the packets of our guests in the chain that Docker leaves to its users. Our own table
 -- still decides what they may reach.
 -- @tparam string store
 -- @tparam table blockers
+-- @treturn boolean true where they were not accepted already
 function M.insert(store, blockers)
   local legacy = false
   for _, blocker in ipairs(blockers) do
     legacy = legacy or blocker.legacy
   end
-  insert_nft(store)
-  if legacy then
-    each_legacy("-I", store)
+  local changed = insert_nft(store)
+  return legacy and each_legacy("-I", store) or changed
+end
+
+-- Whatever is forwarded to or from some guest.
+local ANY_FORWARDED = { egress = true,
+  published = { { protocol = "tcp", address = "0.0.0.0", port = 1 } } }
+
+--- What stands in the way again of guests whose packets may be accepted in that chain: a reboot or
+-- a reload takes our rules from there.
+-- @tparam table records of all VMs
+-- @tparam table uplinks
+-- @treturn table blockers
+function M.shut_out(records, uplinks)
+  local allowed, found = false, {}
+  for _, record in ipairs(records) do
+    allowed = allowed or record.foreign == "insert"
   end
+  for _, blocker in ipairs(allowed and M.blockers(ANY_FORWARDED, uplinks) or {}) do
+    found[#found + 1] = blocker.insertable and blocker or nil
+  end
+  return found
 end
 
 --- Takes back what `insert` put in.

@@ -72,6 +72,12 @@ local function mend(self, why)
   end
 end
 
+-- What others' firewalls have come to do; what may be accepted there is, again.
+local function see_others(self)
+  mend(self, { what = "others" })
+  look_at_others(self)
+end
+
 local function watch_rules(self, monitor)
   local name = layout.name(self.state.uuid)
   for event in monitor do
@@ -83,7 +89,7 @@ local function watch_rules(self, monitor)
       mend(self, { what = done, process = event.process, pid = event.pid })
     end
     if touches_others(event, name) then
-      look_at_others(self)
+      see_others(self)
     end
   end
 end
@@ -100,8 +106,8 @@ end
 --- Watches until it is cancelled.
 -- @tparam state state
 -- @tparam function observer of {type = "watching"}; {type = "mended", what = "flushed", "changed",
--- "start", "route" or "lost", process, pid}; {type = "blocked", program, chain, what, hint} and
--- "unblocked"; {type = "failed", error}
+-- "start", "route", "others" or "lost", process, pid}; {type = "blocked", program, chain, what,
+-- hint} and "unblocked"; {type = "failed", error}
 function M.run(state, observer)
   local self = { state = state, observer = observer, blocked = {} }
   -- Listened to before anything is looked at, so that nothing is missed in between.
