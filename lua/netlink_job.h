@@ -40,7 +40,7 @@ struct netlink_job {
   bool flag;
   mp_netlink_prefix prefix, other;
   mp_netlink_address_options address; /* its peer is `other` */
-  mp_netlink_new_link link; /* and its `settings` for a change */
+  mp_netlink_new_link link;           /* and its `settings` for a change */
   mp_netlink_prefix addresses[NETLINK_ADDRESSES_MOST];
   mp_netlink_new_route route;
   mp_netlink_route_change change;

@@ -88,7 +88,7 @@ static void flush(mp_shim_client *client) {
 
 static bool make_room(mp_shim_client *client, size_t len) {
   size_t needed = client->out_len + len;
-  if (needed <= client->out_cap)
+  if (client->out && needed <= client->out_cap)
     return true;
   if (needed > MP_SHIM_OUTPUT_MAX)
     return false;

@@ -51,8 +51,12 @@ int mp_shim_notify_open(const mp_shim_spec *spec, mp_shim_error *err) {
 /* What ends in a terminal, a log, a table: one line of it, cut between two characters. */
 static void take_text(const char *text, char out[MP_SHIM_TELLS_CAP]) {
   size_t len = 0;
-  for (; text[len] && len < MP_SHIM_TELLS_CAP - 1; len++)
-    out[len] = (unsigned char)text[len] < 0x20 || text[len] == 0x7f ? ' ' : text[len];
+  for (; text[len] && len < MP_SHIM_TELLS_CAP - 1; len++) {
+    if ((unsigned char)text[len] < 0x20 || text[len] == 0x7f)
+      out[len] = ' ';
+    else
+      out[len] = text[len];
+  }
   if (text[len])
     while (len > 0 && ((unsigned char)text[len] & 0xc0) == 0x80)
       len--;
