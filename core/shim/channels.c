@@ -32,7 +32,7 @@ static void open_named(mp_shim_channels *channels, const char *device, const cha
     return;
   if (is_output)
     mp_shim_output_open(channels->output, fd);
-  else if (mp_shim_control_adopt(channels->control, fd, &ignored) < 0)
+  else if (mp_shim_control_adopt_device(channels->control, fd, &ignored) < 0)
     close(fd);
 }
 

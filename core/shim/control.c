@@ -14,7 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { RETRY_MS = 250 };
+enum { RETRY_MS = 250, DOUBT_MS = 1000 };
 
 /* By the time that a hang-up of a device is heard of, the next peer may have come, and its first
  * lines have been read. Its `hello` then forgets the last one. */
@@ -213,6 +213,35 @@ void mp_shim_client_release(mp_shim_client *client) {
   serve(client);
 }
 
+static void lose_peer(mp_shim_client *client) {
+  client->doubtful = false;
+  forget_peer(client);
+  watch(client);
+}
+
+static void on_doubt(mp_shim_timer *timer) {
+  mp_shim_control *control = timer->owner;
+  for (mp_shim_client *client = control->clients; client; client = client->next)
+    if (client->doubtful && !has_peer(client))
+      lose_peer(client);
+    else
+      client->doubtful = false;
+}
+
+/* Who said something and is not there has left at once, and what it asked for is void; or it has
+ * just come, and its lines are here before it is told that there is somebody. Time tells. */
+static void look_for_peer(mp_shim_client *client) {
+  mp_shim_control *control = client->control;
+  bool there = has_peer(client);
+  if (!there && !client->heard) {
+    lose_peer(client);
+    return;
+  }
+  client->doubtful = !there;
+  if (!there && control->doubt.at == 0)
+    control->doubt.at = mp_shim_now_ms() + DOUBT_MS;
+}
+
 static void on_client(mp_shim_source *source, uint32_t events) {
   mp_shim_client *client = source->owner;
   bool hung_up = events & (EPOLLHUP | EPOLLERR);
@@ -224,11 +253,8 @@ static void on_client(mp_shim_source *source, uint32_t events) {
   serve(client); /* also after a hang-up: what was asked for before it is done */
   if (hung_up && !client->device)
     client->dead = true;
-  /* The lines of a device's new peer can be here before it is told that there is one. */
-  if (client->device && !client->heard && !has_peer(client)) {
-    forget_peer(client);
-    watch(client);
-  }
+  if (client->device)
+    look_for_peer(client);
 }
 
 static mp_shim_client *add_client(mp_shim_control *control, int fd, bool device) {
@@ -243,6 +269,10 @@ static mp_shim_client *add_client(mp_shim_control *control, int fd, bool device)
   if (mp_shim_loop_add(control->loop, &client->source, client->watched) < 0) {
     free(client);
     return NULL;
+  }
+  if (device && control->doubt.on_due == NULL) {
+    control->doubt = (mp_shim_timer){.on_due = on_doubt, .owner = control};
+    mp_shim_loop_add_timer(control->loop, &control->doubt);
   }
   client->next = control->clients;
   control->clients = client;
@@ -316,6 +346,17 @@ static int start_listening(mp_shim_control *control, int fd, mp_shim_error *err)
   return 0;
 }
 
+static int adopt_client(mp_shim_control *control, int fd, bool device, mp_shim_error *err) {
+  mp_shim_client *client = add_client(control, fd, device);
+  if (client == NULL)
+    return mp_shim_fail_errno(err, errno, "could not wait on control fd %d", fd);
+  /* Who is at the other end of a device already spoke to another one, before a reboot. */
+  if (device)
+    mp_shim_client_send(client, "\n", 1);
+  mp_shim_client_send(client, control->greeting, strlen(control->greeting));
+  return 0;
+}
+
 int mp_shim_control_adopt(mp_shim_control *control, int fd, mp_shim_error *err) {
   int listening = 0;
   socklen_t len = sizeof listening;
@@ -326,14 +367,11 @@ int mp_shim_control_adopt(mp_shim_control *control, int fd, mp_shim_error *err) 
   fcntl(fd, F_SETFD, FD_CLOEXEC);
   if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) == 0 && listening)
     return start_listening(control, fd, err);
-  mp_shim_client *client = add_client(control, fd, S_ISCHR(info.st_mode));
-  if (client == NULL)
-    return mp_shim_fail_errno(err, errno, "could not wait on control fd %d", fd);
-  /* Who is at the other end of a device already spoke to another one, before a reboot. */
-  if (client->device)
-    mp_shim_client_send(client, "\n", 1);
-  mp_shim_client_send(client, control->greeting, strlen(control->greeting));
-  return 0;
+  return adopt_client(control, fd, S_ISCHR(info.st_mode), err);
+}
+
+int mp_shim_control_adopt_device(mp_shim_control *control, int fd, mp_shim_error *err) {
+  return adopt_client(control, fd, true, err);
 }
 
 /* Somebody listens there, or the file is no socket: then it is not ours to remove. */

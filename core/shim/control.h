@@ -29,6 +29,7 @@ struct mp_shim_client {
   uint32_t watched;   /* what epoll was asked for */
   bool device;        /* outlives the peers that come and go at its other end */
   bool heard;         /* something came in this turn */
+  bool doubtful;      /* a device that said something while nobody is there */
   bool eof;           /* no more requests will come */
   bool mute;          /* it takes no more answers */
   bool forgotten;     /* a device whose peer is let go: by the next sweep */
@@ -50,6 +51,7 @@ struct mp_shim_control {
   mp_shim_loop *loop;
   mp_shim_source listener; /* fd -1: there is none */
   mp_shim_timer retry;     /* listens again, after there were no descriptors */
+  mp_shim_timer doubt;     /* looks again whether somebody is at the devices that are doubtful */
   mp_shim_client *clients;
   int client_count;
   char *path; /* owned; of the socket that this made, NULL without */
@@ -75,6 +77,10 @@ int mp_shim_control_listen(mp_shim_control *control, const char *path, mp_shim_e
 /* Takes over an fd. One that listens becomes the only listener; others are clients, as many as
  * there is room for. */
 int mp_shim_control_adopt(mp_shim_control *control, int fd, mp_shim_error *err);
+
+/* Takes over an fd that outlives the peers at its other end, whatever it is; closed on exec
+ * already. */
+int mp_shim_control_adopt_device(mp_shim_control *control, int fd, mp_shim_error *err);
 
 /* Takes no new connections, and removes the socket if it is still the one made. */
 void mp_shim_control_stop_listening(mp_shim_control *control);

@@ -358,6 +358,7 @@ end
 function M.unready(record)
   local told = record.notify
   if not told or told.ready then return nil end
+  if record.error then return record.error.message end
   if told.stopping then return "it says that it stops" end
   return "it has not said that it is ready"
     .. (told.status and (" (it says: %s)"):format(told.status) or "")

@@ -8,9 +8,10 @@ notifier=$1
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 it "is deployed once it says that it is ready"
+# A blueprint gets `run`, and its arguments in the order of their names, which notifier passes over.
 guest svc "binary = '$notifier', ready = { notify = true, timeout = '90s' },
-  command = { '/run/moonport/service/blueprint', 'say=STATUS=at block 7', 'barrier', 'print=asked',
-    'await=/mnt/data/go', 'say=READY=1\\nSTATUS=at block 9', 'stay' }"
+  args = { a = 'say=STATUS=at block 7', b = 'barrier', c = 'print=asked', d = 'await=/mnt/data/go',
+    e = 'say=STATUS=at block 9', f = 'say=READY=1', g = 'stay' }"
 moonport deploy svc.lua >deploy.out 2>deploy.err &
 deploying=$!
 wait_for_line "$(service_dir svc)/log" ' F asked$' 90
@@ -32,7 +33,7 @@ moonport rm svc >rm.out 2>&1 || check_failed "$(<rm.out)"
 
 it "fails at once when it ends before"
 guest svc "binary = '$notifier', ready = { notify = true, timeout = '90s' }, restart = { policy = 'no' },
-  command = { '/run/moonport/service/blueprint', 'exit=3' }"
+  args = { a = 'exit=3' }"
 check_exit 1 moonport deploy --quiet svc.lua >ended.out 2>ended.err
 check_matches ended.err 'the service ended before it was ready: exited with 3'
 moonport rm --force svc >rm.out 2>&1 || true
