@@ -25,8 +25,9 @@ local M = {}
 -- How often the rules may change under our hands before we give up.
 local TRIES = 20
 
--- The interfaces by which the default routes lead out.
-local function uplinks()
+--- The interfaces by which the default routes lead out.
+-- @treturn table their names, sorted
+function M.uplinks()
   local names, seen = {}, {}
   for _, route in ipairs(require("moonport.netlink").routes { family = "inet",
     type = "unicast" }) do
@@ -39,7 +40,7 @@ local function uplinks()
   return names
 end
 
-M.uplinks = uplinks
+local uplinks = M.uplinks
 
 -- Says what a missing right means.
 local function denied(why)

@@ -118,7 +118,8 @@ function TOLD.drop(result, _, tap)
 end
 
 -- nftables did not drop it: what else has rules?
-function TOLD.lost(result, rules, tap)
+function TOLD.lost(result, read, tap)
+  local rules = read()
   local after = result.after and ("lost after the chain `%s`"):format(result.after) or "lost"
   if rules.verdict == "drop" then
     local text, hint = dropper({ chain = rules.chain, program = rules.program,
@@ -140,9 +141,9 @@ end
 
 local PASSES = { left = true, arrived = true }
 
-local function by_packet(way, rules, tap)
+local function by_packet(way, read, tap)
   local result = way.result
-  local text, hint = TOLD[result.verdict](result, rules, tap)
+  local text, hint = TOLD[result.verdict](result, read, tap)
   local passes = PASSES[result.verdict] or false
   local good = passes ~= way.closed
   if way.closed then
@@ -156,7 +157,8 @@ local function by_packet(way, rules, tap)
   }
 end
 
-local function by_rules(way, rules, tap)
+local function by_rules(way, read, tap)
+  local rules = read()
   local passes = rules.verdict == "accept"
   local good = passes ~= way.closed
   local text, hint = "pass", nil
@@ -201,9 +203,10 @@ local function all_rows(state, deployment, about)
     local list = ways.of(record, path.BEYOND, serves and about.ports or nil)
     why = send(state, list, serves and about.guest or nil) or why
     for _, way in ipairs(list) do
-      local rules = path.follow(record, way.wanted, firewall.uplinks())
+      -- Only where a packet does not tell it.
+      local function read() return path.follow(record, way.wanted, firewall.uplinks()) end
       all[#all + 1] = way
-      rows[#rows + 1] = (way.result and by_packet or by_rules)(way, rules, record.tap)
+      rows[#rows + 1] = (way.result and by_packet or by_rules)(way, read, record.tap)
     end
   end
   if #all > 0 then
