@@ -182,12 +182,27 @@ COMMIT
   it("name what drops on the way into this host, and out of it", function()
     run_nft [[table ip theirs {
       chain inp { type filter hook input priority 20; policy accept; udp dport 9000 drop; }
-      chain out { type filter hook output priority 20; oifname "tap1" drop; }
+      chain out { type filter hook output priority 20; oifname "tap1" tcp dport 7000 drop; }
     }]]
     local rows = look()
     assert.equal("ip theirs inp", row(rows, UDP).chain)
     assert.equal("ip theirs out", row(rows, READY).chain)
     assert.equal("ok", row(rows, HOST).result)
+  end)
+
+  it("name what drops the answer, where the packet itself gets through", function()
+    run_nft [[table ip theirs {
+      chain out { type filter hook output priority 20; oifname "tap1" tcp sport 8545 drop; }
+      chain inp { type filter hook input priority 20; iifname "tap1" tcp sport 7000 drop; }
+    }]]
+    local rows = look()
+    local found = row(rows, HOST)
+    assert.equal("failed", found.result)
+    assert.equal(HOST .. ": arrives, and its answer is dropped by the chain `ip theirs out`, "
+      .. 'by its rule `oifname "tap1" tcp sport 8545 drop`', found.found)
+    assert.truthy(row(rows, READY).found:find("leaves by `tap1`, and its answer is dropped by the "
+      .. "chain `ip theirs inp`", 1, true), row(rows, READY).found)
+    assert.equal("ok", row(rows, UDP).result)
   end)
 
   it("are told by the rules where legacy iptables drops, which no trace shows", function()

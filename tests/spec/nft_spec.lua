@@ -547,6 +547,27 @@ describe("nft", function()
     assert.equal("out", last.chain)
   end)
 
+  it("reads whatever headers a packet has, whole or cut off", function()
+    local step = require("moonport.nft.trace").step
+    math.randomseed(7)
+    for _ = 1, 3000 do
+      local first = string.char(math.random(0, 255), 0, 0, 0, 0, 0, 17, 0, 64,
+        ({ 1, 6, 17, 58, 132 })[math.random(5)])
+      local bytes = {}
+      for i = 1, math.random(0, 60) do bytes[i] = string.char(math.random(0, 255)) end
+      local all = (first .. table.concat(bytes)):sub(1, math.random(0, 60))
+      local found = step { id = 1, type = math.random(0, 5), family = math.random(0, 12),
+        verdict = math.random(-6, 6), network = all, transport = table.concat(bytes) }
+      assert.equal(1, found.id)
+    end
+    local whole = string.pack(">I1 I1 I2 I4 I1 I1 I2 I4 I4", 0x45, 0, 40, 0, 64, 6, 0, 0x0a000001,
+      0xc0000201)
+    local found = step { network = whole, transport = string.pack(">I2 I2", 61000, 443) }
+    assert.same({ protocol = "tcp", saddr = "10.0.0.1", daddr = "192.0.2.1" }, found.ip)
+    assert.same({ sport = 61000, dport = 443 }, found.tcp)
+    assert.is_nil(step({ network = whole:sub(1, 19) }).ip)
+  end)
+
   it("makes a table that goes with its socket, and that nobody else changes", function()
     local own = nft.open()
     own:apply { { table = { name = "mine", owner = true } } }

@@ -70,7 +70,10 @@ end
 
 -- -- Steps --------------------------------------------------------------------------------------
 
-local function step_of(message)
+--- A step from the kernel's message.
+-- @tparam table message
+-- @treturn table
+function M.step(message)
   local step = {
     id = message.id,
     what = KINDS[message.type] or message.type,
@@ -100,7 +103,7 @@ local PACKET = { "iif", "oif", "mark", "nfproto", "ip", "ip6", "tcp", "udp", "ic
 
 -- What the end of a chain told of the packet belongs to the next step.
 local function take(self, message)
-  local step = step_of(message)
+  local step = M.step(message)
   local told = self.told[step.id] or {}
   for _, name in ipairs(PACKET) do
     step[name] = step[name] == nil and told[name] or step[name]
@@ -121,6 +124,7 @@ function trace:next()
     if not messages then
       return nil
     elseif lost then
+      self.told = {}
       table.insert(self.ready, { lost = true })
     end
     for _, message in ipairs(messages) do

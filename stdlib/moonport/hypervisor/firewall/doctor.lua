@@ -129,7 +129,10 @@ function TOLD.lost(result, read, tap)
   return after .. ", and no chain dropped it", KERNEL
 end
 
-function TOLD.unseen(_, _, tap)
+function TOLD.unseen(_, _, tap, way)
+  if way.from == "host" then
+    return "sent, and no chain has seen it", KERNEL
+  end
   return ("sent, and it never came in by `%s`"):format(tap),
     "the guest's own firewall, or a chain of the family netdev at that interface, keeps it"
 end
@@ -143,8 +146,14 @@ local PASSES = { left = true, arrived = true }
 
 local function by_packet(way, read, tap)
   local result = way.result
-  local text, hint = TOLD[result.verdict](result, read, tap)
+  local text, hint = TOLD[result.verdict](result, read, tap, way)
   local passes = PASSES[result.verdict] or false
+  if passes and not way.closed and result.back and result.back.verdict == "drop" then
+    result, passes = result.back, false
+    local dropped
+    dropped, hint = dropper(result, tap)
+    text = ("%s, and its answer is %s"):format(text, dropped)
+  end
   local good = passes ~= way.closed
   if way.closed then
     text = good and "stays closed: " .. text or text .. ", and must not"

@@ -45,16 +45,27 @@ local function maker_of(table_)
     boot_id = boot_id }
 end
 
-local function rule_of(packet, name)
-  local rule = {
-    table = name, chain = packet.iifname and "in" or "out", iifname = packet.iifname,
-    ip = { saddr = packet.saddr, daddr = packet.daddr }, set = { nftrace = 1 },
+local function rule_of(name, from, ports)
+  return {
+    table = name, chain = from.iifname and "in" or "out", iifname = from.iifname,
+    ip = { saddr = from.saddr, daddr = from.daddr }, [from.protocol] = ports,
+    set = { nftrace = 1 },
   }
-  rule[packet.protocol] = { sport = packet.sports, dport = packet.port }
-  return rule
 end
 
-local function operations(name, packets, owner)
+-- By rules: the packets, and their answers where these come by here. Addresses are translated back
+-- only later, so an answer is known by the port that it goes to.
+local function rules_of(name, journeys)
+  local list = {}
+  for i, journey in ipairs(journeys) do
+    local packet = journey.packet
+    list[i] = journey.back and rule_of(name, packet.back, { dport = packet.sports })
+      or rule_of(name, packet, { sport = packet.sports, dport = packet.port })
+  end
+  return list
+end
+
+local function operations(name, journeys, owner)
   local ops = { { op = "create", table = { name = name, owner = owner, comment = mark() } } }
   for _, chain in ipairs(CHAINS) do
     local copy = { table = name }
@@ -64,21 +75,21 @@ local function operations(name, packets, owner)
     ops[#ops + 1] = { op = "add", chain = copy }
   end
   local by_op = {}
-  for _, packet in ipairs(packets) do
-    ops[#ops + 1] = { op = "add", rule = rule_of(packet, name) }
-    by_op[#ops] = packet
+  for i, rule in ipairs(rules_of(name, journeys)) do
+    ops[#ops + 1] = { op = "add", rule = rule }
+    by_op[#ops] = journeys[i]
   end
   return ops, by_op
 end
 
 local TOO_NEW = { EOPNOTSUPP = true, EINVAL = true }
 
--- The packets by the handles of the rules that mark them.
-local function make_table(socket, name, packets)
-  local ops, by_op = operations(name, packets, true)
+-- The journeys by the handles of the rules that mark their packets.
+local function make_table(socket, name, journeys)
+  local ops, by_op = operations(name, journeys, true)
   local made, why = try(socket.apply, socket, ops, { echo = true })
   if not made and errors.is(why, "nft") and TOO_NEW[why.code] then
-    ops, by_op = operations(name, packets)
+    ops, by_op = operations(name, journeys)
     made = socket:apply(ops, { echo = true })
   elseif not made then
     error(why, 0)
@@ -125,30 +136,42 @@ local function is_drop(step)
   return step.verdict == "drop" or step.what == "policy" and step.policy == "drop"
 end
 
-function following:settle(packet, outcome)
-  if not packet.outcome then
-    packet.outcome, self.open = outcome, self.open - 1
+local ENDS = { arrived = "iif", left = "oif" }
+
+-- Nobody answers to what did not get through.
+function following:settle(journey, outcome)
+  if journey.outcome then
+    return
+  end
+  journey.outcome, self.open = outcome, self.open - 1
+  if journey.answer and not ENDS[outcome.verdict] then
+    self:settle(journey.answer, { verdict = "unseen" })
   end
 end
 
-local ENDS = { arrived = "iif", left = "oif" }
+-- A rule of a trace's table marks a packet: ours, or that of another trace, whose buffer may have
+-- been ours before.
+function following:identify(step, ours)
+  if step.what ~= "rule" or step.table:find(PREFIX, 1, true) ~= 1 then
+    return
+  end
+  self.by_id[step.id] = ours and self.by_handle[step.handle] or nil
+end
 
 function following:see(step)
   local ours = step.table == self.name and step.family == "inet"
-  if ours and step.what == "rule" and self.by_handle[step.handle] then
-    self.by_id[step.id] = self.by_handle[step.handle]
-  end
-  local packet = self.by_id[step.id]
-  if not packet then
+  self:identify(step, ours)
+  local journey = self.by_id[step.id]
+  if not journey then
     return
   end
-  packet.seen = true
+  journey.seen = true
   if is_drop(step) then
-    self:settle(packet, { verdict = "drop", step = step })
+    self:settle(journey, { verdict = "drop", step = step })
   elseif not ours then
-    packet.last = step
+    journey.last = step
   elseif ENDS[step.chain] then
-    self:settle(packet, { verdict = step.chain, interface = step[ENDS[step.chain]] })
+    self:settle(journey, { verdict = step.chain, interface = step[ENDS[step.chain]] })
   end
 end
 
@@ -195,16 +218,31 @@ local function send(packet)
   end
 end
 
-function following:send_all(packets)
-  for _, packet in ipairs(packets) do
-    local why = send(packet)
+function following:send_all(journeys)
+  for _, journey in ipairs(journeys) do
+    local why = not journey.back and send(journey.packet)
     if why then
       if errors.is(why, "task", "cancelled") then
         error(why, 0)
       end
-      self:settle(packet, { verdict = "unsent", why = why })
+      self:settle(journey, { verdict = "unsent", why = why })
     end
   end
+end
+
+-- Each packet's, and that of its answer.
+local function journeys_of(packets)
+  local list = {}
+  for _, packet in ipairs(packets) do
+    local journey = { packet = packet }
+    list[#list + 1] = journey
+    if packet.back then
+      packet.back.protocol = packet.protocol
+      journey.answer = { packet = packet, back = true }
+      list[#list + 1] = journey.answer
+    end
+  end
+  return list
 end
 
 -- -- What came of it ----------------------------------------------------------------------------
@@ -231,14 +269,14 @@ local function interface_name(index)
   return link and link.name or index and ("number %d"):format(index) or nil
 end
 
-local function result_of(packet)
-  local outcome = packet.outcome
-    or { verdict = packet.seen and "lost" or "unseen" }
+local function result_of(journey)
+  local outcome = journey.outcome
+    or { verdict = journey.seen and "lost" or "unseen" }
   local step = outcome.step
   local result = {
     verdict = outcome.verdict, why = outcome.why,
     interface = interface_name(outcome.interface),
-    after = outcome.verdict == "lost" and packet.last and chain_text(packet.last) or nil,
+    after = outcome.verdict == "lost" and journey.last and chain_text(journey.last) or nil,
   }
   if step then
     result.chain, result.policy = chain_text(step), step.what == "policy"
@@ -250,13 +288,15 @@ end
 
 --- Sends packets and follows them.
 -- @tparam string store its UUID
--- @tparam table packets each {protocol, saddr, daddr, port, iifname, send}: `iifname` where it
--- comes in by an interface, else it is this host that sends it; `send(packet, from)` sends it from
--- that port
+-- @tparam table packets each {protocol, saddr, daddr, port, iifname, send, back}: `iifname` where
+-- it comes in by an interface, else it is this host that sends it; `send(packet, from)` sends it
+-- from that port; `back`: {iifname, saddr, daddr} of its answer, where one is to be waited for and
+-- comes by here
 -- @treturn table for each {verdict, interface, chain, rule, handle, policy, after, why}: `verdict`
 -- is "left" or "arrived" (by `interface`), "drop" (by `chain`, by its `policy` or by the `rule`
 -- with that `handle`), "lost" (no chain of nftables dropped it `after` that one, and yet it did
--- not get any further), "unseen" (it never came here), or "unsent" (`why`)
+-- not get any further), "unseen" (it never came here), or "unsent" (`why`); `back`: the same of its
+-- answer
 -- @treturn boolean whether the kernel had more to tell than it could keep
 -- @raise {kind="nft"} where this process may not trace
 function M.run(store, packets)
@@ -264,24 +304,29 @@ function M.run(store, packets)
     M.remove(name)
   end
   choose_ports(packets)
+  local journeys = journeys_of(packets)
   local name = prefix_of(store) .. crypto.hex(crypto.random(6))
   local trace <close> = nft.trace()
   local socket <close> = nft.open()
-  local self = setmetatable({ name = name, open = #packets, by_id = {} }, following)
-  self.by_handle = make_table(socket, name, packets)
+  local self = setmetatable({ name = name, open = #journeys, by_id = {} }, following)
+  self.by_handle = make_table(socket, name, journeys)
   local _ <close> = setmetatable({}, { __close = function()
     try(socket.apply, socket, { { op = "destroy", table = { name = name } } })
   end })
   task.race {
     function() self:run(trace) end,
     function()
-      self:send_all(packets)
+      self:send_all(journeys)
       task.sleep(PATIENCE)
     end,
   }
   local results = {}
-  for i, packet in ipairs(packets) do
-    results[i] = result_of(packet)
+  for _, journey in ipairs(journeys) do
+    if not journey.back then
+      local result = result_of(journey)
+      result.back = journey.answer and result_of(journey.answer)
+      results[#results + 1] = result
+    end
   end
   return results, self.lost or false
 end

@@ -8,13 +8,18 @@ local M = {}
 -- Ports of this host that somebody would miss if a guest reached them; the first that it may not.
 local CLOSED = { 22, 80, 443, 8080 }
 
+-- Whoever is asked by TCP answers, if only to refuse.
+local function answer(entry, back)
+  return entry.protocol == "tcp" and back or nil
+end
+
 local function to_host(record, entry, what)
   return {
     what = what:format(entry.port, entry.protocol),
     wanted = { direction = "host", protocol = entry.protocol, port = entry.port },
     from = "guest",
     packet = { protocol = entry.protocol, iifname = record.tap, saddr = record.guest,
-      daddr = record.host, port = entry.port },
+      daddr = record.host, port = entry.port, back = answer(entry, { daddr = record.guest }) },
   }
 end
 
@@ -28,7 +33,7 @@ local function out(record, beyond)
   }
 end
 
-local function published(entry, from)
+local function published(record, entry, from)
   local address = entry.address == "0.0.0.0" and "127.0.0.1" or entry.address
   local name = ("to the published port %s:%d/%s"):format(entry.address, entry.port, entry.protocol)
   if from == "beyond" then
@@ -39,7 +44,8 @@ local function published(entry, from)
     what = layout.is_local(entry) and name or name .. " from this host",
     wanted = { direction = "local", protocol = entry.protocol, port = entry.port },
     from = "host",
-    packet = { protocol = entry.protocol, daddr = address, port = entry.port },
+    packet = { protocol = entry.protocol, daddr = address, port = entry.port,
+      back = answer(entry, { iifname = record.tap, saddr = record.guest }) },
   }
 end
 
@@ -48,7 +54,8 @@ local function to_guest(record, port)
     what = ("from this host to the guest's port %d/tcp"):format(port),
     wanted = { direction = "guest", protocol = "tcp", port = port },
     from = "host",
-    packet = { protocol = "tcp", daddr = record.guest, port = port },
+    packet = { protocol = "tcp", daddr = record.guest, port = port,
+      back = { iifname = record.tap, saddr = record.guest } },
   }
 end
 
@@ -84,9 +91,9 @@ function M.of(record, beyond, ports)
   end
   for _, entry in ipairs(record.published or {}) do
     if not layout.is_local(entry) then
-      list[#list + 1] = published(entry, "beyond")
+      list[#list + 1] = published(record, entry, "beyond")
     end
-    list[#list + 1] = published(entry, "host")
+    list[#list + 1] = published(record, entry, "host")
   end
   for _, port in ipairs(ports or {}) do
     list[#list + 1] = to_guest(record, port)
