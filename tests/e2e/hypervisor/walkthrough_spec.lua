@@ -14,8 +14,10 @@ local function prepare(top, port)
   fs.mkdirs(top .. "/keystore", "0700")
   fs.write(top .. "/keystore/operator.json", '{"key":"0x1"}\n', { mode = "0600" })
   fs.copy(os.getenv "MP_EXAMPLE", top .. "/incredible-squaring")
-  local here = ('%s driver = "qemu", accel = "tcg", cmdline = "%s console=ttyS0 '
-    .. 'mp.net={mac},{address}/{prefix},{gateway}",'):format(IMAGE, os.getenv "MP_GUEST_CMDLINE")
+  -- The guest's init mounts what cloud-init would.
+  local cmdline = os.getenv "MP_GUEST_CMDLINE" .. " console=ttyS0 "
+    .. "mp.net={mac},{address}/{prefix},{gateway} mp.fs=keystore,/mnt/keystore"
+  local here = ('%s driver = "qemu", accel = "tcg", cmdline = "%s",'):format(IMAGE, cmdline)
   return document.session {
     dir = top, timeout = 180, env = { MOONPORT_STATE = STATE, MOONPORT_SITE = SITE },
     names = {
