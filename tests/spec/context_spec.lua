@@ -3,6 +3,8 @@ local deploy = require "moonport.deploy"
 local errors = require "moonport.errors"
 local fs = require "moonport.fs"
 local gc = require "moonport.gc"
+local resources = require "moonport.resources"
+
 local helper = dofile(os.getenv "MP_SOURCE_DIR" .. "/tests/spec/deploy_helper.lua")
 
 local holds, refusal = helper.holds, helper.refusal
@@ -228,6 +230,54 @@ describe("a step", function()
       assert.same({ "shared" }, helper.names(box.base))
       deploy.remove(env, "a")
       assert.same({}, helper.names(box.base))
+    end)
+
+    -- `own` has what cannot be undone as long as a file says so; it stands in what is shared.
+    local HELD = [[
+      recipe.step("own", {
+        apply = function() end,
+        undo = function(ctx)
+          if fs.exists(ctx.manifest.native.base .. "/../held") then error "held" end
+        end,
+      })]]
+
+    it("keeps it while something of it is left that may be in there", function()
+      steps(SHARE .. "," .. HELD)
+      run "a"
+      fs.write(box.dir .. "/held", "")
+      holds(refusal(deploy.remove, env, "a").message, "held")
+      assert.same({ "shared" }, helper.names(box.base))
+      run "b"
+      fs.remove(box.dir .. "/held")
+      deploy.remove(env, "b")
+      assert.same({ "shared" }, helper.names(box.base))
+      deploy.remove(env, "a")
+      assert.same({}, helper.names(box.base))
+      assert.same({}, helper.rows(env))
+    end)
+
+    it("and is forgotten by force gives it up", function()
+      steps(SHARE .. "," .. HELD)
+      run "a"
+      fs.write(box.dir .. "/held", "")
+      deploy.remove(env, "a", { force = true })
+      assert.same({}, helper.names(box.base))
+      assert.same({}, helper.rows(env))
+    end)
+
+    it("removes it with the next try where the first has failed", function()
+      steps(SHARE)
+      run "a"
+      local remove = resources.remove
+      resources.remove = function() error "not now" end -- luacheck: ignore 122
+      local why = refusal(deploy.remove, env, "a")
+      resources.remove = remove -- luacheck: ignore 122
+      holds(why.message, "`a` could not be removed whole: step `shared`")
+      holds(why.message, "not now")
+      assert.same({ "shared" }, helper.names(box.base))
+      deploy.remove(env, "a")
+      assert.same({}, helper.names(box.base))
+      assert.same({}, helper.rows(env))
     end)
 
     it("and loses its row leaves it to gc", function()

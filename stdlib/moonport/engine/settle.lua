@@ -13,6 +13,7 @@ local journal = require "moonport.engine.journal"
 local record = require "moonport.state.record"
 local resources = require "moonport.resources"
 local runtime = require "moonport.state.runtime"
+local shared = require "moonport.engine.shared"
 local undo = require "moonport.engine.undo"
 
 local M = {}
@@ -76,11 +77,13 @@ local function job_of(env, deployment, revision, at_hand)
 end
 
 -- Undoes what revisions have, newest first: all of them, or with `spared` all but that one.
-local function undo_revisions(env, deployment, keep, spared)
-  local report = { undone = {}, left = {} }
+-- `report`: of what was undone before.
+local function undo_revisions(env, deployment, keep, spared, report)
+  report = report or { undone = {}, left = {} }
   for _, revision in ipairs(env.state:revisions(deployment.id)) do
     if revision.number ~= spared then
-      merge(report, undo.run(job.open(env, deployment, revision), { keep = keep }))
+      local options = { keep = keep, left = #report.left > 0 }
+      merge(report, undo.run(job.open(env, deployment, revision), options))
     end
   end
   return report
@@ -137,9 +140,10 @@ local function undo_all(env, deployment, at_hand)
   end, last)
   if last then
     local revision = env.state:revision(deployment.id, last)
-    merge(report, undo.run(job_of(env, deployment, revision, at_hand)))
+    local options = { left = #report.left > 0 }
+    merge(report, undo.run(job_of(env, deployment, revision, at_hand), options))
   end
-  return merge(report, undo_revisions(env, deployment, nil, last))
+  return undo_revisions(env, deployment, nil, last, report)
 end
 
 local function forget(env, deployment)
@@ -182,6 +186,9 @@ function M.remove(env, deployment, options)
     }
   end
   forget(env, deployment)
+  if #report.left > 0 then
+    try(shared.sweep, state) -- what it had no part in being left; else `gc` has another try
+  end
   return report
 end
 

@@ -51,16 +51,53 @@ function M.use(ctx, step, kind, identity, functions)
   end
 end
 
-local function remove_if_last(state, user)
-  local where = "WHERE kind = ? AND identity = ?"
-  if state.db:row("SELECT 1 AS one FROM shared_users " .. where, user.kind, user.identity) then
-    return
-  end
-  local row = state.db:row("SELECT made FROM shared " .. where, user.kind, user.identity)
+local SAME = "WHERE kind = ? AND identity = ?"
+local USER = "deployment = ? AND revision = ? AND step = ?"
+
+local function remove_if_ours(state, thing)
+  local row = state.db:row("SELECT made FROM shared " .. SAME, thing.kind, thing.identity)
   if row and row.made == 1 then
-    resources.remove(user.kind, json.decode(user.identity))
+    resources.remove(thing.kind, json.decode(thing.identity))
   end
-  state.db:run("DELETE FROM shared " .. where, user.kind, user.identity)
+end
+
+-- A use ends once the thing is gone: where that fails, the next try finds who used it last.
+local function end_use(state, user)
+  local others = state.db:row(
+    ("SELECT 1 AS one FROM shared_users %s AND NOT (%s)"):format(SAME, USER),
+    user.kind,
+    user.identity,
+    user.deployment,
+    user.revision,
+    user.step
+  )
+  if not others then
+    remove_if_ours(state, user)
+  end
+  state.db:batch(function(tx)
+    tx:run(
+      ("DELETE FROM shared_users %s AND %s"):format(SAME, USER),
+      user.kind,
+      user.identity,
+      user.deployment,
+      user.revision,
+      user.step
+    )
+    if not others then
+      tx:run("DELETE FROM shared " .. SAME, user.kind, user.identity)
+    end
+  end)
+end
+
+--- True where a step uses something that it shares.
+-- @tparam state state
+-- @tparam string id of the deployment
+-- @tparam integer revision
+-- @tparam string step
+-- @treturn boolean
+function M.is_used(state, id, revision, step)
+  local sql = "SELECT 1 AS one FROM shared_users WHERE " .. USER
+  return state.db:row(sql, id, revision, step) ~= nil
 end
 
 --- Ends a step's use of what it shares, and removes what nobody uses any more.
@@ -70,15 +107,13 @@ end
 -- @tparam string step
 -- @treturn boolean true where it used something
 function M.release(state, id, revision, step)
-  local sql = "FROM shared_users WHERE deployment = ? AND revision = ? AND step = ?"
-  local users = state.db:rows("SELECT * " .. sql, id, revision, step)
-  if #users == 0 then
+  if not M.is_used(state, id, revision, step) then
     return false
   end
   local held <close> = lock(state) -- luacheck: ignore held
-  state.db:run("DELETE " .. sql, id, revision, step)
-  for _, user in ipairs(users) do
-    remove_if_last(state, user)
+  local sql = "SELECT * FROM shared_users WHERE " .. USER
+  for _, user in ipairs(state.db:rows(sql, id, revision, step)) do
+    end_use(state, user)
   end
   return true
 end
@@ -92,7 +127,8 @@ function M.sweep(state, dry)
   local rows = state.db:rows [[SELECT kind, identity FROM shared s WHERE NOT EXISTS
     (SELECT 1 FROM shared_users u WHERE u.kind = s.kind AND u.identity = s.identity)]]
   for _, row in ipairs(dry and {} or rows) do
-    remove_if_last(state, row)
+    remove_if_ours(state, row)
+    state.db:run("DELETE FROM shared " .. SAME, row.kind, row.identity)
   end
   for _, row in ipairs(rows) do
     row.identity = json.decode(row.identity)

@@ -2,7 +2,8 @@
 --
 -- The recipe is the copy that was kept when the deployment was made. Where it no longer loads, or a
 -- step has no `undo`, what the step recorded is removed by kind. A step that cannot be undone does
--- not keep the others from it: all are tried, and what is left is told.
+-- not keep the others from it: all are tried, and what is left is told. Only what is shared with
+-- other deployments stays as long as anything is left: that may well be in it.
 --
 -- @module moonport.engine.undo
 local clock = require "moonport.clock"
@@ -85,8 +86,8 @@ end
 
 M.describe_error = describe
 
--- A step that only looked or waited, or had nothing to do, has nothing to take back, and nothing is
--- told of it.
+-- A step that only looked or waited, or had nothing to do, has nothing to take back but its use of
+-- what is shared, and nothing is told of it unless that fails.
 local function is_empty(job, entry)
   if entry.intent == false then
     return true
@@ -95,17 +96,23 @@ local function is_empty(job, entry)
   return step and not step.undo and #job.journal:resources(entry.step) == 0
 end
 
+local function shares(job, entry)
+  return shared.is_used(job.state, job.deployment.id, job.revision.number, entry.step)
+end
+
 local function try_entry(job, entry, report)
   local step = find_step(job.recipe, entry.step) or { name = entry.step }
-  if is_empty(job, entry) then
-    return undo_entry(job, entry)
+  local is_silent = is_empty(job, entry)
+  if not is_silent then
+    run.tell(job, "undo.started", step)
   end
-  run.tell(job, "undo.started", step)
   context.enter(job.ctx, entry.step)
   local started = clock.monotonic()
   local ok, why = pcall(undo_entry, job, entry)
   local seconds = clock.monotonic() - started
-  if ok then
+  if ok and is_silent then
+    return
+  elseif ok then
     report.undone[#report.undone + 1] = entry.step
     return run.tell(job, "undo.done", step, { seconds = seconds })
   end
@@ -117,7 +124,8 @@ end
 
 --- Undoes the steps of a job's revision, last first.
 -- @tparam table job its `recipe` may be nil: then all is removed by kind
--- @tparam ?table options `keep(entry)`: true for an entry that stays as it is
+-- @tparam ?table options `keep(entry)`: true for an entry that stays as it is; `left=true`: another
+-- revision has left something
 -- @treturn table report {undone = {step...}, left = {{step, error, resources}...}}
 function M.run(job, options)
   local keep = options and options.keep or function() end
@@ -133,7 +141,10 @@ function M.run(job, options)
   end
   run.hook(job, "undo.before", {})
   for index = #pending, 1, -1 do
-    try_entry(job, pending[index], report)
+    local is_left = #report.left > 0 or options and options.left
+    if not (is_left and shares(job, pending[index])) then
+      try_entry(job, pending[index], report)
+    end
   end
   job.journal:flush()
   run.hook(job, "undo.after", { undone = report.undone, left = report.left })

@@ -47,4 +47,19 @@ let_go
 kubectl wait --for=delete "namespace/$SPACE" --timeout=60s >/dev/null 2>&1 || true
 check_nothing_left
 
+it "keeps the namespace while the pod of one deployment is left, also when another goes; and takes it along in the end"
+cp "$KUBECONFIG" kubeconfig
+export KUBECONFIG=$PWD/kubeconfig
+manifest other "command = { 'true' }, restart = { policy = 'no' },"
+deploy svc.lua
+cp kubeconfig kept
+sed -i 's|server: .*|server: https://127.0.0.1:1|' kubeconfig
+refused 1 'could not be removed whole: step `pod`' rm svc
+cp kept kubeconfig
+deploy other.lua
+moonport rm --quiet other >rm.out 2>&1 || check_failed "$(<rm.out)"
+check_equal "the namespace" "$("$MP_CLUSTER" kubectl get namespace "$SPACE" -o name)" "namespace/$SPACE"
+moonport rm --quiet svc >rm.out 2>&1 || check_failed "$(<rm.out)"
+check_nothing_left
+
 done_testing
