@@ -29,6 +29,7 @@ local _state = { targets = {} }
 -- `given(path)` is true where a layer, and not a default, has set the field.
 function M.register_target(target, field)
   _state.targets[target] = field
+  if field then field.stray = field.stray or fields.stray_of(target) end
 end
 
 --- The schema of a manifest, with what targets have registered.

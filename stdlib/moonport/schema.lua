@@ -85,7 +85,8 @@ function M.map(of, options)
 end
 
 --- A table with known fields. Options: `whole` (function(data, report) that checks fields against
--- each other in `fill`; `report(key, message, hint)` adds a problem).
+-- each other in `fill`; `report(key, message, hint)` adds a problem), `stray` (function(key) ->
+-- hint, which knows where a field belongs that is none of this table).
 -- @tparam table fields name -> field
 -- @tparam ?table options
 function M.record(fields, options)

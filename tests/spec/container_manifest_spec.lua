@@ -22,6 +22,14 @@ describe("the manifest of a pod", function()
     assert.truthy(err.message:find("a pod needs `image`", 1, true))
   end)
 
+  it("is told from the manifest itself: a field in the wrong one is led to the other", function()
+    only("container.isolation", "`isolation` stands in the manifest itself, outside of `container",
+      { container = { isolation = "required" } })
+    only("replicas", "it belongs into the target's table: `container = { replicas = ... }`",
+      { replicas = 3 })
+    only("container.replcas", "did you mean `replicas`?", { container = { replcas = 3 } })
+  end)
+
   it("has every field documented", function()
     for _, row in ipairs(schema.describe(container)) do
       assert.truthy(#row.doc > 0, row.path .. " is not documented")

@@ -233,6 +233,29 @@ M.TARGETS = { "native", "container", "hypervisor" }
 -- and the deployment is refused for the target itself.
 local unchecked = schema.map(schema.any {}, { doc = "fields of another target" })
 
+--- Where a field of a target's table belongs, if that is the manifest itself. For `stray` of such a
+-- table's record.
+-- @tparam string target
+-- @treturn function(key) -> hint
+function M.stray_of(target)
+  return function(key)
+    if not common[key] then return nil end
+    return ("`%s` stands in the manifest itself, outside of `%s = {}`"):format(key, target)
+  end
+end
+
+-- Where a field of the manifest belongs, if that is the table of a target.
+local function stray_in(targets)
+  return function(key)
+    for _, target in ipairs(M.TARGETS) do
+      local own = targets and targets[target]
+      if own and own.fields and own.fields[key] then
+        return ("it belongs into the target's table: `%s = { %s = ... }`"):format(target, key)
+      end
+    end
+  end
+end
+
 --- The schema of a whole manifest.
 -- @tparam ?table targets target name -> schema of its own table
 -- @treturn table a record of `moonport.schema`
@@ -244,7 +267,7 @@ function M.schema(targets)
   for _, target in ipairs(M.TARGETS) do
     fields[target] = targets and targets[target] or unchecked
   end
-  return schema.record(fields)
+  return schema.record(fields, { stray = stray_in(targets) })
 end
 
 return M

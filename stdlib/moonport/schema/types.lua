@@ -271,7 +271,7 @@ function checkers.record(field, value, path, state)
     if sub then
       normal[key] = M.check(sub, element, sub_path, state)
     else
-      local hint = nearest.hint(tostring(key), field.fields)
+      local hint = field.stray and field.stray(key) or nearest.hint(tostring(key), field.fields)
       M.report(state, sub_path, ("unknown field `%s`"):format(sub_path), hint)
     end
   end
