@@ -359,6 +359,9 @@ describe("a refusal", function()
   it("by an admission rule does not blame the user", function()
     local err = refused(scripted.refusal(403, "Forbidden", { message = "exceeded quota: few" }))
     assert.matches("quota, admission", err.hint, 1, true)
+    err = refused(scripted.refusal(403, "Forbidden", { message = 'pods "web" is forbidden: error '
+      .. 'looking up service account a/mine: serviceaccount "mine" not found' }))
+    assert.matches("no ServiceAccount `mine`", err.hint, 1, true)
   end)
 
   it("of credentials names which they were", function()

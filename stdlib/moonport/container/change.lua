@@ -9,6 +9,8 @@ local resource = require "moonport.container.resource"
 
 local M = {}
 
+local ACCOUNT_SECONDS = 30
+
 -- Phases in which a pod does nothing any more.
 local ENDED = { Failed = true, Succeeded = true }
 
@@ -63,6 +65,19 @@ local function send(ctx, connection, object, dry_run)
   })
 end
 
+-- A new namespace gets its ServiceAccount a moment later, from a controller; no pod before that.
+local function lacks_account(why, object)
+  return object.kind == "Pod" and not object.spec.serviceAccountName
+    and errors.is(why, "kube", "forbidden")
+    and why.message:find("error looking up service account", 1, true) ~= nil
+end
+
+-- False where it does not come, or one may not look.
+local function await_account(connection, namespace)
+  return (try(connection.wait, connection, "serviceaccounts", "default", "create",
+    { timeout = ACCOUNT_SECONDS, namespace = namespace })) ~= nil
+end
+
 --- Applies an object, by server-side apply.
 -- @tparam context ctx
 -- @tparam table cluster identity of the cluster
@@ -79,6 +94,9 @@ function M.apply(ctx, cluster, object)
     if M.is_spent(found) then resource.remove(identity) end
   end
   local applied, why = send(ctx, connection, object, false)
+  if lacks_account(why, object) and await_account(connection, object.metadata.namespace) then
+    applied, why = send(ctx, connection, object, false)
+  end
   if why then explain_conflict(why, object) end
   return applied
 end

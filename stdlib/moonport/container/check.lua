@@ -5,29 +5,20 @@ local access = require "moonport.container.access"
 local checks = require "moonport.container.checks"
 local clusters = require "moonport.container.cluster"
 local environment = require "moonport.container.environment"
-local errors = require "moonport.errors"
 local host = require "moonport.container.host"
 local namespace = require "moonport.container.namespace"
 
 local M = {}
 
-local TRANSPORT = { http = true, net = true }
-
 -- A server that does not answer is told as what it is.
 local function reach(ctx, cluster)
   local version, why = try(cluster.version, cluster)
   if version then return version end
-  if not (errors.is(why) and TRANSPORT[why.kind]) then error(why, 0) end
-  local config = cluster.config
-  errors.raise {
-    kind = "container", code = "unreachable", cause = why,
-    message = ("the cluster%s at %s does not answer"):format(
-      config.context and (" of context `%s`"):format(config.context) or "", config.server),
-    hint = ("is it up, and is it the one that is meant? %s names it"):format(
-      ctx.manifest.container.context and "`container.context`"
-        or (ctx.config.kube or {}).context and "`kube.context` in the site's config.lua"
-        or "the kubeconfig's current-context"),
-  }
+  local hint = "is it up, and is it the one that is meant? %s names it"
+  error(clusters.explain(cluster.config, why, hint:format(
+    ctx.manifest.container.context and "`container.context`"
+      or (ctx.config.kube or {}).context and "`kube.context` in the site's config.lua"
+      or "the kubeconfig's current-context")), 0)
 end
 
 local function needs_of(ctx, cluster)

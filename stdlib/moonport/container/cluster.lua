@@ -154,6 +154,34 @@ function M.reopen(identity)
   return cluster
 end
 
+-- Failures of the way to a server: it was not asked.
+local AWAY = { connect = true, resolve = true, timeout = true, proxy = true }
+
+--- A failure of the way to a cluster told as that; every other as it is.
+-- @tparam table config `context` and `server` of the cluster
+-- @param why
+-- @tparam[opt] string hint
+function M.explain(config, why, hint)
+  if not (errors.is(why, "net") or errors.is(why, "http") and AWAY[why.code]) then return why end
+  return errors.new {
+    kind = "container", code = "unreachable", cause = why, hint = hint,
+    message = ("the cluster%s at %s does not answer"):format(
+      config.context and (" of context `%s`"):format(config.context) or "", config.server),
+  }
+end
+
+--- A verb of a service that tells so when the cluster of the service does not answer.
+-- @tparam function verb its first argument is a context
+-- @treturn function
+function M.explaining(verb)
+  return function(ctx, ...)
+    local results = table.pack(pcall(verb, ctx, ...))
+    if results[1] then return table.unpack(results, 2, results.n) end
+    local intent = ctx.intents.pod
+    error(intent and M.explain(intent.cluster, results[2]) or results[2], 0)
+  end
+end
+
 --- The cluster as people know it.
 -- @tparam table identity
 -- @treturn string

@@ -395,4 +395,10 @@ function M.wait_until_ready(ctx)
   return { output = path }
 end
 
+for _, verb in ipairs {
+  "status", "logs", "events", "exec", "forward", "drift", "start", "stop", "restart", "wait",
+} do
+  M[verb] = clusters.explaining(M[verb])
+end
+
 return M

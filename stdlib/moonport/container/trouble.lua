@@ -329,6 +329,8 @@ end
 local function making_hint(message)
   if message:find("quota", 1, true) then
     return "the namespace's ResourceQuota leaves no room: lower `limits`, or raise the quota"
+  elseif message:find("service account", 1, true) then
+    return "the namespace has no such ServiceAccount: see `container.service_account`"
   elseif message:find("PodSecurity", 1, true) or message:find("pod security", 1, true) then
     return "the namespace allows no such pod: see `container.security`"
   end

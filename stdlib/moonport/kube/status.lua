@@ -143,7 +143,10 @@ local hints = {}
 
 function hints.forbidden(err, about)
   local user = err.server_message:match('User "([^"]*)"')
-  if not user then
+  local account = err.server_message:match('serviceaccount "([^"]*)" not found')
+  if account then
+    return ("the namespace has no ServiceAccount `%s`: is its name right?"):format(account)
+  elseif not user then
     return "a rule of the cluster (quota, admission) refuses it, not the rights of the user"
   end
   local who = ("`%s` has no right to it"):format(user)
