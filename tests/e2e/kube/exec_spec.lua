@@ -169,6 +169,23 @@ describe("a program in a pod", function()
     assert.equal(digest, result.stdout:match "^%x+")
   end)
 
+  it("of 100 MiB has few in memory at a time, however slow the other side is", function()
+    local growth = helper.growth(cluster, [[
+      cluster:exec("one", { "head", "-c", "104857600", "/dev/zero", container = "main",
+        stdout = slowly })]])
+    assert.is_true(growth < 48 * 1024, growth .. " KiB out")
+    growth = helper.growth(cluster, [[
+      local block, given = ("x"):rep(1 << 20), 0
+      cluster:exec("one", {
+        "sh", "-c", "sleep 2; head -c 104857600 >/dev/null", container = "main",
+        stdin_ends = false, stdin = function()
+          given = given + 1
+          return given <= 100 and block or nil
+        end,
+      })]])
+    assert.is_true(growth < 48 * 1024, growth .. " KiB in")
+  end)
+
   it("can be timed out, and the next one runs", function()
     local err = failure(exec, { "sleep", "60", timeout = 0.3 })
     assert.is_true(errors.is(err, "task", "timeout"))

@@ -42,6 +42,31 @@ function M.kubectl_apply(object, namespace)
   M.kubectl { "-n", namespace, "apply", "-f", path }
 end
 
+-- What the whole process holds at most, Lua's and all other memory; in KiB.
+local MEMORY = [[
+local kube, task = require "moonport.kube", require "moonport.task"
+local function peak()
+  local file <close> = io.open "/proc/self/status"
+  return tonumber(file:read("a"):match "VmHWM:%s+(%d+)")
+end
+local function slowly() task.sleep(0.001) end
+local cluster = kube.connect { cache = false, namespace = arg[1] }
+cluster:list "pods"
+local before = peak()
+]]
+
+--- By how much a process grows that does this with `cluster`, in KiB; `slowly` is a reader that
+-- takes its time with each piece. A sanitizer keeps next to nothing of what was freed.
+function M.growth(cluster, code)
+  local path, guard <close> = fs.temp_file() -- luacheck: ignore guard
+  fs.write(path, MEMORY .. code .. "\nprint(peak() - before)\n")
+  local result = process.run {
+    os.getenv "MOONPORT", "run", path, cluster.namespace,
+    env = { ASAN_OPTIONS = (os.getenv "ASAN_OPTIONS" or "") .. ":quarantine_size_mb=1" },
+  }
+  return tonumber(result.stdout)
+end
+
 --- A custom resource that has `status` and `scale`; cluster-scoped, so its name is unique.
 function M.custom_resource(group)
   local schema = {
