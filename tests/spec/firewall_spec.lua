@@ -147,11 +147,34 @@ describe("the firewall of VMs", function()
     here.run("g1", "ip", "address", "del", "172.30.0.10/32", "dev", "eth0")
   end)
 
-  it("leaves IPv6 closed", function()
-    put(state, here.record(1))
-    here.run("g1", "ip", "-6", "address", "add", "fd00::2/64", "dev", "eth0", "nodad")
-    process.run { "ip", "-6", "address", "add", "fd00::1/64", "dev", "tap1", "nodad" }
-    assert.equal("timeout", here.drops("g1", "fd00::1", 8600):gsub("EHOSTUNREACH", "timeout"))
+  -- All of it is reached while there are no rules: it is they that close it.
+  it("leaves_IPv6_closed: to the host, beyond it, to other guests, and from beyond", function()
+    local function add(where, link, address)
+      here.run(where, "ip", "-6", "address", "add", address .. "/64", "dev", link, "nodad")
+    end
+    process.run { "sh", "-c", "echo 1 > /proc/sys/net/ipv6/conf/all/forwarding" }
+    for n, tap in ipairs { "tap1", "tap2" } do
+      add(nil, tap, ("fd00:%d::1"):format(n))
+      add("g" .. n, "eth0", ("fd00:%d::2"):format(n))
+      here.run("g" .. n, "ip", "-6", "route", "add", "default", "via", ("fd00:%d::1"):format(n))
+    end
+    add(nil, "up0", "fd00:9::1")
+    add("net", "eth0", "fd00:9::2")
+    here.run("net", "ip", "-6", "route", "add", "fd00::/16", "via", "fd00:9::1")
+    here.serve(nil, ":::8602")
+    for _, where in ipairs { "net", "g1", "g2" } do here.serve(where, ":::7602") end
+    local WAYS = { { "g1", "fd00:1::1", 8602 }, { "g1", "fd00:9::1", 8602 },
+      { "g1", "fd00:9::2", 7602 }, { "g1", "fd00:2::2", 7602 }, { "net", "fd00:1::2", 7602 },
+      { nil, "fd00:1::2", 7602 } }
+    for i = 1, #WAYS do
+      assert.equal("nobody", here.ask(WAYS[i][1], WAYS[i][2], WAYS[i][3]), "way " .. i)
+    end
+    put(state, here.record(1, { published = {
+      { protocol = "tcp", address = "0.0.0.0", port = 7602 } } }))
+    put(state, here.record(2, { peers = { "d1" } }))
+    for i = 1, #WAYS do
+      assert.equal("timeout", here.drops(WAYS[i][1], WAYS[i][2], WAYS[i][3]), "way " .. i)
+    end
     assert.truthy(counted(state, "d1-1", "spoofed") > 0)
   end)
 
