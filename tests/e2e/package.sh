@@ -73,6 +73,16 @@ inside bash -n /usr/share/bash-completion/completions/moonport ||
 unit=$(find "$root/usr/lib/systemd" "$root/lib/systemd" -name moonport-restore.service | head -n1)
 check_matches "$unit" '^ExecStart=/usr/bin/moonport restore$'
 
+it "sweeps at boot and on a timer"
+units=$(dirname "$unit")
+check_matches "$units/moonport-gc.service" '^ExecStart=/usr/bin/moonport gc$'
+check_matches "$units/moonport-gc.timer" '^OnBootSec='
+check_matches "$units/moonport-gc.timer" '^OnUnitInactiveSec='
+check_matches "$units/moonport-watch.service" '^ExecStart=/usr/bin/moonport watch$'
+for enabled in multi-user.target.wants/moonport-restore.service timers.target.wants/moonport-gc.timer; do
+  [[ -L $root/etc/systemd/system/$enabled ]] || check_failed "$enabled is not enabled"
+done
+
 it "finds the libraries that it loads on first use, which no linker knows of"
 mapfile -t loaded < <(grep -hoE '"lib[a-z0-9.+-]+\.so\.[0-9]+"' "$MP_SOURCE_DIR"/{core,lua}/*.c | tr -d '"')
 check_matches <(printf '%s\n' "${loaded[@]}") '^libcurl\.so'
