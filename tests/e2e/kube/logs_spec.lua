@@ -188,6 +188,9 @@ describe("a pod's log", function()
     assert.equal(100 * MIB, fs.stat(path).size)
     assert.equal(expected, crypto.hash_file("sha256", path))
     assert.is_true(most < 64 * 1024, most .. " KiB")
+    local growth = helper.growth(cluster, [[
+      for _ in cluster:logs("large", { raw = true }) do slowly() end]])
+    assert.is_true(growth < 48 * 1024, growth .. " KiB")
     -- The same as bytes, which nobody takes apart.
     local longest
     most, longest = 0, 0
