@@ -497,6 +497,22 @@ describe("the privileges that are needed", function()
       env = { ASAN_OPTIONS = "detect_leaks=0" } }
   end
 
+  it("but CAP_NET_ADMIN do not read legacy iptables, which is told and not passed over", function()
+    if not process.which "setpriv" or not process.which "iptables-legacy" then
+      return pending "no setpriv, or no legacy iptables"
+    end
+    process.run { "iptables-legacy", "-P", "FORWARD", "DROP" }
+    local said = process.run { "setpriv", "--bounding-set", "-all,+net_admin", "--inh-caps",
+      "-all,+net_admin", fs.realpath "/proc/self/exe", "run", "-e", [[
+        print(select(2, require("moonport.hypervisor.firewall.iptables").legacy()))]],
+      env = { ASAN_OPTIONS = "detect_leaks=0" } }.stdout
+    process.run { "iptables-legacy", "-P", "FORWARD", "ACCEPT" }
+    assert.match("legacy iptables has rules, and `iptables%-legacy%-save` cannot read them", said)
+    local told
+    for _, row in ipairs(capabilities.list()) do told = told or row.capability == "net_raw" end
+    assert.is_true(told)
+  end)
+
   it("make a TAP without anything else of root's", function()
     if not process.which "setpriv" then return pending "no setpriv" end
     assert.equal("made\n", with_only("net_admin").stdout)

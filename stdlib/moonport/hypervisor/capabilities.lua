@@ -31,6 +31,10 @@ local OTHERS = {
     without = "they run as you",
   },
   {
+    capability = "net_raw", what = "rules of legacy iptables are looked at, where a host has some",
+    without = "a deployment warns that it could not",
+  },
+  {
     capability = "chown", what = "disks are given to these accounts",
     without = "they are yours",
   },

@@ -188,13 +188,17 @@ function M.program(name)
   return process.which(name)
 end
 
+-- What a program prints; nil and why where it does not.
 local function run(name)
   local program = M.program(name)
   if not program then
-    return nil
+    return nil, ("`%s` is not there to read them by"):format(name)
   end
   local result = process.run { program, check = false, timeout = SECONDS }
-  return result.code == 0 and result.stdout or nil
+  if result.code ~= 0 then
+    return nil, ("`%s` cannot read them without root's rights"):format(name)
+  end
+  return result.stdout
 end
 
 -- The names of legacy tables that the kernel has loaded; without any there is nothing to ask.
@@ -214,11 +218,11 @@ function M.legacy()
   if not loaded() then
     return {}
   end
-  local printed = run "iptables-legacy-save"
+  local printed, why = run "iptables-legacy-save"
   if printed then
     return M.parse(printed, "legacy iptables")
   end
-  return {}, "legacy iptables has rules, and `iptables-legacy-save` is not there to read them by"
+  return {}, "legacy iptables has rules, and " .. why
 end
 
 --- The rules of iptables-nft, as it understands them itself.
