@@ -233,7 +233,7 @@ static void on_doubt(mp_shim_timer *timer) {
 static void look_for_peer(mp_shim_client *client) {
   mp_shim_control *control = client->control;
   bool there = has_peer(client);
-  if (!there && !client->heard) {
+  if (!there && !client->heard && !client->doubtful) {
     lose_peer(client);
     return;
   }
