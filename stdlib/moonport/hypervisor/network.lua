@@ -41,6 +41,16 @@ function M.host_ports(manifest)
   return host_ports(manifest, own_addresses())
 end
 
+--- Whether a guest is led to ports of this host's loopback.
+-- @tparam table manifest
+-- @treturn boolean
+function M.leads_to_loopback(manifest)
+  for _, entry in ipairs(host_ports(manifest, {})) do
+    if entry.loopback then return true end
+  end
+  return false
+end
+
 local function published(manifest)
   local list = {}
   for index, entry in ipairs(manifest.hypervisor.network.publish) do

@@ -114,12 +114,7 @@ end
 -- A port of this host's loopback reaches the guest only if packets for 127.0.0.0/8 may be routed on
 -- this one interface.
 local function needs_loopback(ctx)
-  local endpoint = require "moonport.endpoint"
-  if #ctx.manifest.hypervisor.network.host_ports > 0 then return true end
-  for _, target in ipairs(endpoint.targets(ctx.manifest)) do
-    if endpoint.is_loopback(target.host) then return true end
-  end
-  return false
+  return require("moonport.hypervisor.network").leads_to_loopback(ctx.manifest)
 end
 
 -- Published ports that are reached at 127.0.0.1 leave by the TAP with that address as their source.
