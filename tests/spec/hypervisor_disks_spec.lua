@@ -1,33 +1,19 @@
 --- What a guest is given: cloud-init's disk, the service disk, the data disk.
-local crypto = require "moonport.crypto"
 local cloudinit = require "moonport.hypervisor.cloudinit"
 local data_disk = require "moonport.hypervisor.data_disk"
 local errors = require "moonport.errors"
 local fs = require "moonport.fs"
-local json = require "moonport.json"
-local process = require "moonport.process"
 local secret = require "moonport.core.secret"
 local seed = require "moonport.hypervisor.seed"
 local service_disk = require "moonport.hypervisor.service_disk"
 local units = require "moonport.hypervisor.units"
 local yaml = require "moonport.yaml"
 
-local READER = os.getenv "MP_SOURCE_DIR" .. "/tests/fixtures/image/read_fat.py"
+local disks = dofile(os.getenv "MP_SOURCE_DIR" .. "/tests/spec/disks_helper.lua")
+local read_fat, content, sha256 = disks.read_fat, disks.content, disks.sha256
+
 -- What shells, YAML, systemd and Lua would each make something else of.
 local NASTY = "'\"; $(touch /pwned) `id` ${HOME} %n \\ # : - & * ! | > @ { [ , no 0x1 \u{e9}"
-
-local function read_fat(path)
-  return json.decode(process.run({ "python3", READER, path }).stdout)
-end
-
--- What a file on the disk holds, as mtools gives it.
-local function content(path, name)
-  return process.run({ "mtype", "-i", path, "::" .. name }).stdout
-end
-
-local function sha256(text)
-  return crypto.hash("sha256", text)
-end
 
 local function input(changes)
   local made = {

@@ -10,16 +10,10 @@ local process = require "moonport.process"
 local secret = require "moonport.core.secret"
 local tools = require "moonport.image.tools"
 
-local READER = os.getenv "MP_SOURCE_DIR" .. "/tests/fixtures/image/read_fat.py"
+local disks = dofile(os.getenv "MP_SOURCE_DIR" .. "/tests/spec/disks_helper.lua")
+local read_fat, sha256 = disks.read_fat, disks.sha256
+
 local MIB = 1 << 20
-
-local function read_fat(path)
-  return json.decode(process.run({ "python3", READER, path }).stdout)
-end
-
-local function sha256(text)
-  return crypto.hash("sha256", text)
-end
 
 describe("a FAT disk", function()
   local dir, path

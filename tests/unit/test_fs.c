@@ -1,7 +1,4 @@
-#include "unit.h"
-
-#include "core/fs.h"
-#include "core/mem.h"
+#include "fs_fixture.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -9,29 +6,6 @@
 #include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-/* Every test works in a directory of its own, which is its working directory. */
-static int set_up(void **state) {
-  char *dir = mp_strdup("/tmp/mp-fs-XXXXXX");
-  assert_non_null(mkdtemp(dir));
-  assert_int_equal(chdir(dir), 0);
-  umask(022);
-  *state = dir;
-  return 0;
-}
-
-static int tear_down(void **state) {
-  mp_auto_error mp_error err = MP_ERROR_INIT;
-  assert_int_equal(chdir("/"), 0);
-  assert_int_equal(mp_fs_remove_tree(*state, false, NULL, &err), 0);
-  free(*state);
-  return 0;
-}
-
-static void put(const char *path, const char *text) {
-  mp_auto_error mp_error err = MP_ERROR_INIT;
-  assert_int_equal(mp_fs_write(path, text, strlen(text), NULL, &err), 0);
-}
 
 static void assert_content(const char *path, const char *text) {
   mp_auto_error mp_error err = MP_ERROR_INIT;
@@ -41,9 +15,7 @@ static void assert_content(const char *path, const char *text) {
 }
 
 static mode_t mode_of(const char *path) {
-  struct stat st;
-  assert_int_equal(lstat(path, &st), 0);
-  return st.st_mode & 07777;
+  return stat_of(path).st_mode & 07777;
 }
 
 static size_t count_in(const char *path) {
