@@ -128,12 +128,23 @@ local function taker(env, work)
   end
 end
 
+-- What fails for want of room leaves none for its record, perhaps: it is undone all the same. Gives
+-- where the record is, or nil.
+local function keep_record(env, deployment, note)
+  local path, why = try(failure.write, env.state:deployment_dir(deployment.name), note)
+  if why then
+    M.tell(env, "notice", deployment.name, "the failure's record could not be kept: "
+      .. tostring(why))
+  end
+  return path
+end
+
 -- Undoes a revision that failed. Returns the error to raise.
 local function back_out(env, work, wanted, step, cause)
   local deployment = work.deployment
   local note = failure.collect(work, step, cause, wanted.command)
   -- Written before anything is undone, too: being killed meanwhile must not lose it.
-  failure.write(env.state:deployment_dir(deployment.name), note)
+  keep_record(env, deployment, note)
   failure.add_undo(note, settle.undo_pending(work))
   if deployment.revision then
     local why, text = settle.resume_serving(env, deployment), "revision %d serves as before"
@@ -142,7 +153,7 @@ local function back_out(env, work, wanted, step, cause)
     end
     note.serving = text:format(deployment.revision)
   end
-  local path = failure.write(env.state:deployment_dir(deployment.name), note)
+  local path = keep_record(env, deployment, note)
   env.state:add_event(deployment, "failed", { revision = note.revision, step = step })
   run.hook(work, "deploy.failed", { step = step, error = cause, failure = note })
   return failure.error(note, cause, path)

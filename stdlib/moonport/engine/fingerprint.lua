@@ -7,6 +7,7 @@
 -- @module moonport.engine.fingerprint
 local canonical = require "moonport.canonical"
 local crypto = require "moonport.crypto"
+local errors = require "moonport.errors"
 local secret = require "moonport.secret"
 
 local M = {}
@@ -26,6 +27,16 @@ local function with_secret_digests(value, key)
   return copy
 end
 
+local function hash(input)
+  local sha256, why = try(crypto.hash_file, "sha256", input.path)
+  if sha256 then return sha256 end
+  if not errors.is(why, "fs") then error(why, 0) end
+  errors.raise {
+    kind = why.kind, code = why.code, cause = why.cause,
+    message = ("`%s` of the manifest: %s"):format(input.field, why.message),
+  }
+end
+
 --- Hashes the files that count as part of a manifest. Of one that is `sensitive` the digest is
 -- keyed, so that it tells nothing of what is in it.
 -- @tparam recipe recipe
@@ -35,7 +46,7 @@ end
 function M.inputs(recipe, data, state)
   local inputs = {}
   for _, input in ipairs(recipe.inputs and recipe.inputs(data) or {}) do
-    local sha256 = crypto.hash_file("sha256", input.path)
+    local sha256 = hash(input)
     inputs[input.field] = {
       path = input.path,
       sha256 = input.sensitive and state:digest(sha256) or sha256,

@@ -16,6 +16,8 @@ local NETWORK_SECONDS = 20
 -- Time for who is only asked how things are. A guest that is emulated on a busy host needs seconds.
 local VMM_SECONDS, GUEST_SECONDS = 5, 10
 
+local FULL_HINT = "make room where the state is, and deploy again"
+
 local function fail(code, message, hint, cause)
   errors.raise { kind = "hypervisor", code = code, message = message, hint = hint, cause = cause }
 end
@@ -52,6 +54,18 @@ function M.wait_end(intent)
   return M.describe_end(intent, shim.wait_end(intent))
 end
 
+-- Waits until a disk of the guest's has no room on this host, or fails: the machine is paused then,
+-- and its guest will not answer.
+local function wait_disk_trouble(intent)
+  local machine <close> = vmm.connect(intent)
+  local happens <close> = machine:events()
+  while true do
+    local event = happens:next()
+    local info = event.what == "disk-error" and machine:info()
+    if info and info.state == "paused" then return status.describe_pause(info) end
+  end
+end
+
 local function answered(ctx, intent)
   local agent = require "moonport.hypervisor.agent"
   local connection <close> = agent.wait {
@@ -76,7 +90,9 @@ local function await_agent(ctx, intent)
   local outcome, why = try(task.race, {
     function() return answered(ctx, intent) end,
     function() return { ended = M.wait_end(intent) } end,
+    function() return { paused = wait_disk_trouble(intent) } end,
   })
+  if outcome and outcome.paused then fail("disk", outcome.paused, FULL_HINT) end
   if outcome and outcome.ended then
     fail("ended", "the virtual machine ended before its guest answered: " .. outcome.ended)
   elseif outcome then
@@ -110,7 +126,7 @@ end
 --- Waits until the guest is up.
 -- @tparam context ctx
 -- @treturn table {seconds, network}
--- @raise {kind="hypervisor"} with the code "ended", "timeout" or "network"
+-- @raise {kind="hypervisor"} with the code "ended", "timeout", "disk" or "network"
 function M.apply(ctx)
   local intent, started = ctx.intents.vmm, clock.monotonic()
   local found = await_agent(ctx, intent)

@@ -96,7 +96,10 @@ local MACHINE_STATES = {
   unknown = { state = "unknown" },
 }
 
-local function disk_trouble(machine)
+--- Why a machine is paused, for people.
+-- @tparam table machine `info` of `moonport.vm`
+-- @treturn string
+function M.describe_pause(machine)
   local disk = machine.disks and machine.disks[1]
   if not disk then return "the machine is paused" end
   return disk.reason == "disk-full"
@@ -110,7 +113,7 @@ local function of_machine(status, machine)
   status.state = known.state
   status.reason = machine.reason or known.reason
   status.problem = known.state == "failed" and M.describe_reason(status.reason)
-    or known.state == "paused" and disk_trouble(machine) or nil
+    or known.state == "paused" and M.describe_pause(machine) or nil
   return true
 end
 

@@ -18,6 +18,11 @@ check_matches plan.out "this host's port 8545/tcp"
 check_equal "interfaces" "$(taps)" ''
 check_equal "rules" "$(tables)" ''
 
+it "names the field whose file is not there"
+sed 's|initrd = "[^"]*"|initrd = "/nowhere/initrd"|' svc.lua >broken.lua
+check_exit 1 moonport plan broken.lua 2>broken.err
+check_matches broken.err '`hypervisor.initrd` of the manifest: .*`/nowhere/initrd`'
+
 it "deploys it"
 deploy svc.lua || give_up "it was not deployed"
 check_state svc running

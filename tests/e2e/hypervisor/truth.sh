@@ -60,6 +60,17 @@ check_matches hangs.err 'failed at step `boot`: the guest did not answer within 
 check_matches hangs.err "the console's last lines"
 moonport rm hangs >rm.out 2>&1 || true
 
+it "a guest whose disk has no room on this host fails at once, and says which"
+mkdir "$MOONPORT_STATE/kept"
+mount -t tmpfs -o size=200k none "$MOONPORT_STATE/kept"
+guest full "$(says runs)"
+sed -i 's/data = { size = "32MiB" }/data = { size = "32MiB", keep = true }/' full.lua
+check_exit 1 timeout 60 "$MOONPORT" deploy full.lua >full.out 2>full.err
+check_matches full.err 'failed at step `boot`: the machine is paused: this host has no room for its disk `data`'
+moonport rm --force full >rm.out 2>&1 || true
+umount "$MOONPORT_STATE/kept"
+rmdir "$MOONPORT_STATE/kept"
+
 it "a kernel that panics at boot fails with its console in the report"
 guest panics "$(says runs)" '' mp.panic
 check_exit 1 moonport deploy panics.lua >panics.out 2>panics.err
