@@ -159,9 +159,20 @@ static int kill_all(const mp_cgroup *group, mp_error *err) {
   return signal_all(group, SIGKILL, err);
 }
 
+/* Nobody is there, so nobody forks. */
+static bool is_empty(const mp_cgroup *group) {
+  pid_list list;
+  bool empty = list_pids(group, &list) == 0 && list.count == 0;
+  free(list.items);
+  return empty;
+}
+
 int mp_cgroup_signal(const mp_cgroup *group, int number, mp_error *err) {
   if (number != SIGKILL)
     return signal_all(group, number, err);
+  /* Linux 6.14 to at least 6.18 kill at birth who is born into a group that was ever killed. */
+  if (is_empty(group))
+    return 0;
   for (size_t i = 0; i < group->dir_count; i++) {
     const mp_cgroup_dir *dir = &group->dirs[i];
     if (dir->version == 2 && mp_cgroup_write_(dir->path, "cgroup.kill", "1") == 0)

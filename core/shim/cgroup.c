@@ -6,16 +6,20 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum {
   DEPTH_MAX = 16,
   PIDS_MAX = 1024, /* looked at per pass over one cgroup; who signals comes again */
   PATH_CAP = 1024,
+  SIGN_MS = 1000,
 };
 
 static bool file_path(char out[PATH_CAP], const char *path, const char *file) {
@@ -26,9 +30,93 @@ static bool file_path(char out[PATH_CAP], const char *path, const char *file) {
   return false;
 }
 
+/* A process that moves holds up the forks of the whole machine, and waits until those under way
+ * have ended: some milliseconds, or tens. A thread that moves itself does not, and has `tasks` for
+ * that on v1. On v2 threads do not leave their process, but one may be born elsewhere. */
 int mp_shim_cgroup_join(const char *path) {
   char file[PATH_CAP];
+  if (!file_path(file, path, "tasks"))
+    return -1;
+  if (mp_shim_file_write(file, "0") == 0)
+    return 0;
   return file_path(file, path, "cgroup.procs") ? mp_shim_file_write(file, "0") : -1;
+}
+
+int mp_shim_cgroup_join_others(const char *const *paths, size_t count, const char *born_in,
+                               size_t *failed) {
+  for (size_t i = 0; i < count; i++) {
+    *failed = i;
+    if (paths[i] != born_in && mp_shim_cgroup_join(paths[i]) < 0)
+      return -1;
+  }
+  return 0;
+}
+
+static bool is_v2(const char *path) {
+  char file[PATH_CAP];
+  return file_path(file, path, "cgroup.controllers") && access(file, F_OK) == 0;
+}
+
+/* struct clone_args of linux/sched.h, which musl-gcc does not find. */
+typedef struct {
+  uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid,
+      set_tid_size, cgroup;
+} clone_args;
+
+static pid_t fork_into(const char *path) {
+  const uint64_t clone_into_cgroup = 0x200000000;
+  int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0)
+    return -1;
+  clone_args args = {.flags = clone_into_cgroup, .exit_signal = SIGCHLD, .cgroup = (uint64_t)fd};
+  pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof args);
+  close(fd);
+  return pid;
+}
+
+/* True once the child has given its sign; a group that is frozen holds it back, so this does not
+ * wait for ever, and whoever is not known to be dead lives. */
+static bool lives(int sign) {
+  struct pollfd wait = {.fd = sign, .events = POLLIN};
+  char byte;
+  int ready;
+  do {
+    ready = poll(&wait, 1, SIGN_MS);
+  } while (ready < 0 && errno == EINTR);
+  return ready <= 0 || read(sign, &byte, 1) == 1;
+}
+
+/* Linux 6.14 to at least 6.18 kill at birth who is born into a group in which `cgroup.kill` was
+ * ever written. Such a child has not executed one instruction of ours. */
+static pid_t fork_alive_into(const char *path) {
+  int sign[2];
+  if (pipe2(sign, O_CLOEXEC) < 0)
+    return -1;
+  pid_t pid = fork_into(path);
+  if (pid == 0) {
+    ssize_t ignored = write(sign[1], "", 1);
+    (void)ignored;
+  }
+  close(sign[1]);
+  if (pid > 0 && !lives(sign[0])) {
+    waitpid(pid, NULL, 0);
+    pid = -1;
+  }
+  close(sign[0]);
+  return pid;
+}
+
+pid_t mp_shim_cgroup_fork(const char *const *paths, size_t count, const char **born_in) {
+  *born_in = NULL;
+  for (size_t i = 0; i < count && *born_in == NULL; i++)
+    if (is_v2(paths[i]))
+      *born_in = paths[i];
+  pid_t pid = *born_in ? fork_alive_into(*born_in) : -1;
+  if (pid >= 0)
+    return pid;
+  /* An old kernel, a sandbox that forbids it, or a group that cannot be joined: joining tells. */
+  *born_in = NULL;
+  return fork();
 }
 
 static size_t read_pids(const char *path, pid_t *pids, size_t max) {

@@ -8,8 +8,20 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Moves the calling process into the cgroup at `path`. 0, or -1 with errno. */
+/* Moves the calling process, which has one thread, into the cgroup at `path`. 0, or -1 with errno.
+ * On v2 the kernel may take tens of milliseconds. */
 int mp_shim_cgroup_join(const char *path);
+
+/* Forks a child that is born in that of the cgroups which is of v2, where the kernel can do so
+ * (Linux 5.7): this takes no time, unlike joining. *born_in is then this path, else NULL; there is
+ * never more than one. Like fork(2), but the libc does not know of it: the child executes a
+ * program, or forks once more before it lives on. SIGCHLD may come of one that died at birth. */
+pid_t mp_shim_cgroup_fork(const char *const *paths, size_t count, const char **born_in);
+
+/* Joins all but the one that the caller was born in (may be NULL). 0, or -1 with errno and the
+ * index of the path in *failed. */
+int mp_shim_cgroup_join_others(const char *const *paths, size_t count, const char *born_in,
+                               size_t *failed);
 
 /* How many processes are in the cgroup or below it; a path that is gone holds none. */
 size_t mp_shim_cgroup_members(const char *path);

@@ -23,7 +23,8 @@ typedef struct {
   const char *socket;
   const char *cgroups[MP_SHIM_CGROUPS_MAX];
   size_t cgroup_count;
-  int socket_fd; /* these three: -1 when not given */
+  const char *born_in; /* of these; NULL when none was joined yet */
+  int socket_fd;       /* these three: -1 when not given */
   int spec_fd;
   int ready_fd;
   bool foreground;
@@ -208,11 +209,12 @@ static int lock_directory(int dir, const char *name, mp_shim_error *err) {
 }
 
 static int join_cgroups(const run_options *options, mp_shim_error *err) {
-  for (size_t i = 0; i < options->cgroup_count; i++)
-    if (mp_shim_cgroup_join(options->cgroups[i]) < 0)
-      return mp_shim_fail_errno(err, errno, "could not move the shim into the cgroup `%.200s`",
-                                options->cgroups[i]);
-  return 0;
+  size_t failed;
+  if (mp_shim_cgroup_join_others(options->cgroups, options->cgroup_count, options->born_in,
+                                 &failed) == 0)
+    return 0;
+  return mp_shim_fail_errno(err, errno, "could not move the shim into the cgroup `%.200s`",
+                            options->cgroups[failed]);
 }
 
 static int prepare(const run_options *options, mp_shim_supervise_options *supervise,
@@ -275,12 +277,23 @@ static int wait_for_supervisor(int from, bool told_elsewhere) {
   return 1;
 }
 
-static int go_into_background(const run_options *options, mp_shim_spec *spec, audience *to) {
+/* Who was forked into a cgroup forks once more, for the libc to know who it is. */
+static pid_t fork_supervisor(run_options *options) {
+  pid_t pid = mp_shim_cgroup_fork(options->cgroups, options->cgroup_count, &options->born_in);
+  if (pid != 0 || options->born_in == NULL)
+    return pid;
+  pid = fork();
+  if (pid != 0)
+    _exit(pid < 0);
+  return 0;
+}
+
+static int go_into_background(run_options *options, mp_shim_spec *spec, audience *to) {
   mp_shim_error err;
   int ends[2];
   pid_t pid = -1;
   if (pipe2(ends, O_CLOEXEC) == 0)
-    pid = fork();
+    pid = fork_supervisor(options);
   if (pid < 0) {
     mp_shim_fail_errno(&err, errno, "could not go into the background");
     return refuse(to, &err);

@@ -53,10 +53,10 @@ static void child_fail(int report, const char *step, int index) {
   _exit(127);
 }
 
-static void child_join_cgroups(const mp_shim_spec *spec, int report) {
-  for (size_t i = 0; i < spec->cgroup_count; i++)
-    if (mp_shim_cgroup_join(spec->cgroups[i]) < 0)
-      child_fail(report, "cgroup", (int)i);
+static void child_join_cgroups(const mp_shim_spec *spec, const char *born_in, int report) {
+  size_t failed;
+  if (mp_shim_cgroup_join_others(spec->cgroups, spec->cgroup_count, born_in, &failed) < 0)
+    child_fail(report, "cgroup", (int)failed);
 }
 
 static void write_oom_score_adj(int value, int report) {
@@ -116,7 +116,7 @@ static void child_search(const mp_shim_spec *spec) {
 }
 
 static void child_run(const mp_shim_spec *spec, const struct rlimit *core,
-                      const mp_shim_child *child, int report, pid_t shim) {
+                      const mp_shim_child *child, const char *born_in, int report, pid_t shim) {
   setsid();
   for (int fd = 0; fd < 3; fd++)
     if (dup2(child->stdio[fd], fd) < 0)
@@ -124,7 +124,7 @@ static void child_run(const mp_shim_spec *spec, const struct rlimit *core,
   if (child->terminal && ioctl(0, TIOCSCTTY, 0) < 0)
     child_fail(report, "terminal", 0);
   mp_shim_close_from(3, &report, 1);
-  child_join_cgroups(spec, report);
+  child_join_cgroups(spec, born_in, report);
   child_set_limits(spec, core, report);
   umask(spec->umask);
   child_set_user(spec, report);
@@ -162,9 +162,10 @@ pid_t mp_shim_child_start(const mp_shim_spec *spec, const struct rlimit *core,
   if (mp_shim_pipe(report, 0, err) < 0)
     return -1;
   pid_t shim = getpid();
-  pid_t pid = fork();
+  const char *born_in;
+  pid_t pid = mp_shim_cgroup_fork(spec->cgroups, spec->cgroup_count, &born_in);
   if (pid == 0)
-    child_run(spec, core, child, report[1], shim);
+    child_run(spec, core, child, born_in, report[1], shim);
   close(report[1]);
   *exec_fd = report[0];
   if (pid > 0)

@@ -112,8 +112,9 @@ function M.start(ctx, intent)
     return { pid = record.service and record.service.pid }
   end
   if not record and (shim.state(intent.dir) or {}).damaged then shim.stop(intent) end
-  -- What a supervisor that was killed left behind would hold disks and the TAP.
-  limits.kill(intent)
+  -- What a supervisor that was killed left behind would hold disks and the TAP. The group is made
+  -- anew: one in which processes were killed takes new ones slowly.
+  limits.remove(ctx, intent)
   ctx:make_runtime { pass = intent.spec.user ~= nil } -- the VMM's account gets to its sockets
   local group, vm = limits.make(ctx, intent), require "moonport.vm"
   local plan = vm.plan(intent.spec)

@@ -111,6 +111,26 @@ static void the_shim_stays_outside_the_cgroup_of_its_service(void **state) {
   remove_cgroup(path);
 }
 
+/* Linux 6.14 to at least 6.18 would kill it at birth. */
+static void a_service_starts_in_a_cgroup_that_was_killed(void **state) {
+  shim *s = *state;
+  char path[128], file[160];
+  make_cgroup(v2_root(), path);
+  snprintf(file, sizeof file, "%s/cgroup.kill", path);
+  if (access(file, W_OK) < 0) {
+    remove_cgroup(path);
+    print_message("no cgroup.kill here\n");
+    skip();
+  }
+  write_cgroup(path, "cgroup.kill", "1");
+  spec_shell(s, "cat /proc/self/cgroup");
+  spec_add(s, "cgroup=%s", path);
+  shim_start_ok(s);
+  assert_contains(wait_state(s, "\"exited\""), "\"code\":0");
+  wait_file(s, "log", strrchr(path, '/'));
+  remove_cgroup(path);
+}
+
 static void the_shim_can_have_a_cgroup_of_its_own(void **state) {
   shim *s = *state;
   char path[128], procs[160], text[64], expected[64];
@@ -454,6 +474,7 @@ static int run(void) {
       shim_test(an_out_of_memory_kill_is_recorded_as_such),
       shim_test(a_kill_within_the_memory_limit_is_no_oom),
       shim_test(the_shim_stays_outside_the_cgroup_of_its_service),
+      shim_test(a_service_starts_in_a_cgroup_that_was_killed),
       shim_test(the_shim_can_have_a_cgroup_of_its_own),
       shim_test(a_stranger_in_the_cgroup_is_ended_with_the_service),
       shim_test(a_cgroup_that_holds_processes_is_refused),
