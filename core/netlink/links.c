@@ -187,11 +187,15 @@ static int check_settings(const mp_netlink_settings *settings, mp_error *err) {
   return settings->rename ? check_name(settings->rename, err) : 0;
 }
 
-static struct nl_msg *set_message(int index, int up) {
+/* A link by its index; index 0 leaves it to the kernel to look for the name. */
+static struct nl_msg *set_message(int index, const char *name, int up) {
   struct ifinfomsg header = {.ifi_family = AF_UNSPEC, .ifi_index = index};
   header.ifi_change = up < 0 ? 0 : IFF_UP;
   header.ifi_flags = up > 0 ? IFF_UP : 0;
-  return mp_netlink_message_(RTM_SETLINK, 0, &header, sizeof header);
+  struct nl_msg *message = mp_netlink_message_(RTM_SETLINK, 0, &header, sizeof header);
+  if (index == 0)
+    mp_netlink_put_text_(message, IFLA_IFNAME, name);
+  return message;
 }
 
 static bool sets_families(const mp_netlink_settings *settings) {
@@ -200,10 +204,10 @@ static bool sets_families(const mp_netlink_settings *settings) {
 
 /* The kernel switches a link on before it looks at the settings by family, which would come too
  * late to keep it from giving itself an address. */
-static int apply_settings(mp_netlink *nl, int index, const mp_netlink_settings *settings,
-                          mp_error *err) {
+static int apply_settings(mp_netlink *nl, int index, const char *name,
+                          const mp_netlink_settings *settings, mp_error *err) {
   bool up_after = settings->up == 1 && sets_families(settings);
-  struct nl_msg *message = set_message(index, up_after ? -1 : settings->up);
+  struct nl_msg *message = set_message(index, name, up_after ? -1 : settings->up);
   if (put_settings(nl, message, settings, err) < 0) {
     nlmsg_free(message);
     return -1;
@@ -213,16 +217,26 @@ static int apply_settings(mp_netlink *nl, int index, const mp_netlink_settings *
   if (sets_families(settings))
     put_families(message, settings);
   int errnum = mp_netlink_ask_(nl, message, NULL, NULL, NULL);
-  return errnum == 0 && up_after ? mp_netlink_ask_(nl, set_message(index, 1), NULL, NULL, NULL)
-                                 : errnum;
+  return errnum == 0 && up_after
+             ? mp_netlink_ask_(nl, set_message(index, name, 1), NULL, NULL, NULL)
+             : errnum;
+}
+
+/* In a change the name's attribute asks for a new name when the link is given by its index, and has
+ * no room for the long ones. */
+static bool kernel_finds(const char *name, const mp_netlink_settings *settings) {
+  return !settings->rename && strlen(name) < IFNAMSIZ;
 }
 
 int mp_netlink_set_link(mp_netlink *nl, const char *name, const mp_netlink_settings *settings,
                         mp_error *err) {
-  int index;
-  if (check_settings(settings, err) < 0 || mp_netlink_index_(nl, name, &index, err) < 0)
+  int index = 0;
+  if (check_settings(settings, err) < 0 ||
+      (!kernel_finds(name, settings) && mp_netlink_index_(nl, name, &index, err) < 0))
     return -1;
-  int errnum = apply_settings(nl, index, settings, err);
+  int errnum = apply_settings(nl, index, name, settings, err);
+  if (errnum == ENODEV && index == 0 && mp_netlink_index_(nl, name, &index, err) < 0)
+    return -1; /* which tells that it is this link that is not there */
   return errnum > 0 ? mp_netlink_fail_(nl, err, errnum, "could not change the link `%s`", name)
                     : errnum;
 }
