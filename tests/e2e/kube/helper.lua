@@ -61,10 +61,10 @@ function M.growth(cluster, code)
   local path, guard <close> = fs.temp_file() -- luacheck: ignore guard
   fs.write(path, MEMORY .. code .. "\nprint(peak() - before)\n")
   local result = process.run {
-    os.getenv "MOONPORT", "run", path, cluster.namespace,
+    os.getenv "MOONPORT", "run", path, cluster.namespace, check = false,
     env = { ASAN_OPTIONS = (os.getenv "ASAN_OPTIONS" or "") .. ":quarantine_size_mb=1" },
   }
-  return tonumber(result.stdout)
+  return tonumber(result.stdout) or error(result.stderr, 0)
 end
 
 --- A custom resource that has `status` and `scale`; cluster-scoped, so its name is unique.
