@@ -3,6 +3,7 @@
 
 local errors = require "moonport.errors"
 local fs = require "moonport.fs"
+local task = require "moonport.task"
 
 local M = {}
 
@@ -10,6 +11,8 @@ local FILE = "memory"
 -- QEMU holds back for a network that we do not use (bytes per second).
 local UNLIMITED = 1 << 40
 local SECONDS = 3600
+-- Between two looks at what QEMU tells no event of.
+local LOOK_SECONDS = 0.001
 
 local function fail(message, hint)
   errors.raise { kind = "vm", code = "snapshot", message = message, hint = hint }
@@ -35,6 +38,11 @@ local function outcome(machine)
   return said["error-desc"] or status
 end
 
+-- QEMU says "completed" a moment before its state is in order, and refuses to go on until then.
+local function await_end(machine)
+  while machine:run("query-status").status == "finish-migrate" do task.sleep(LOOK_SECONDS) end
+end
+
 --- Writes a snapshot. A machine that ran goes on afterwards, whether or not that worked.
 -- @tparam Machine machine
 -- @tparam string dir which exists
@@ -49,7 +57,10 @@ function M.save(machine, dir)
     machine:run("migrate", { uri = "fd:snapshot" })
   end))
   why = why and tostring(why) or outcome(machine)
-  if ran then machine:run "cont" end
+  if ran then
+    await_end(machine)
+    machine:run "cont"
+  end
   if why then
     fs.remove(path, { if_exists = true })
     fail(("could not write the snapshot `%s`: %s"):format(path, why),
