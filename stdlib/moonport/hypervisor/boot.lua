@@ -66,14 +66,33 @@ local function wait_disk_trouble(intent)
   end
 end
 
+-- By context, the connection over which the guest was found to be up.
+local found_up = setmetatable({}, { __mode = "k" })
+
+--- The connection over which the step found the guest up, once and for who goes on with it: a
+-- greeting more takes a guest that is emulated tens of milliseconds. The guest may have been reset
+-- since then.
+-- @tparam context ctx
+-- @treturn ?agent to be closed
+function M.take(ctx)
+  local connection = found_up[ctx]
+  found_up[ctx] = nil
+  return connection
+end
+
 local function answered(ctx, intent)
   local agent = require "moonport.hypervisor.agent"
-  local connection <close> = agent.wait {
+  local connection = agent.wait {
     driver = intent.spec.driver, dir = intent.sockets,
     timeout = ctx.manifest.hypervisor.boot_timeout,
     console = function() return output.console_tail(ctx, 5) end,
   }
-  return { network = connection:network { wait = NETWORK_SECONDS } }
+  local _ <close> = setmetatable({}, { __close = function()
+    if found_up[ctx] ~= connection then connection:close() end
+  end })
+  local network = connection:network { wait = NETWORK_SECONDS }
+  found_up[ctx] = connection
+  return { network = network }
 end
 
 -- What broke off may have done so because the VMM has ended, and is being started again.

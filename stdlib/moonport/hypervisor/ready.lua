@@ -42,13 +42,21 @@ function M.plan(ctx)
   }
 end
 
+-- Asks the guest over the connection that found it up, or a new one where that is of no use now.
+local function ask(ctx, intent, request)
+  local found <close> = boot.take(ctx)
+  local answer = found and try(request, found)
+  if answer then return answer end
+  local agent <close> = boot.agent(ctx, intent)
+  return request(agent)
+end
+
 -- The record of a service that has ended for good, or what became of the machine.
 local function wait_end(ctx, intent)
   return task.race {
     function() return boot.wait_end(intent) end,
     function()
-      local agent <close> = boot.agent(ctx, intent)
-      return shim.describe_end(agent:wait_end())
+      return shim.describe_end(ask(ctx, intent, function(agent) return agent:wait_end() end))
     end,
   }
 end
@@ -62,6 +70,7 @@ end
 -- The run's outcome; raises where it failed.
 local function await_registration(ctx, intent)
   local registration = ctx.manifest.registration
+  local _ <close> = boot.take(ctx)
   local agent <close> = boot.agent(ctx, intent)
   local outcome = task.timeout(registration.timeout, task.race, {
     function() return { record = agent:wait_end() } end,
@@ -106,17 +115,16 @@ end
 local RUNS = { running = true }
 
 -- What is ready as soon as it runs.
-local function await_running(ctx, intent)
-  local agent <close> = boot.agent(ctx, intent)
+local function await_running(agent)
   local record = agent:status()
-  if RUNS[record.state] then return end
+  if RUNS[record.state] then return record end
   if shim.has_ended(record) then
     errors.raise {
       kind = "ready", code = "ended",
       message = "the service ended at once: " .. shim.describe_end(record),
     }
   end
-  agent:wait_running()
+  return agent:wait_running()
 end
 
 --- Waits until the service is ready; in registration mode, until it is done.
@@ -125,7 +133,10 @@ end
 function M.apply(ctx)
   local intent = ctx.intents.vmm
   if ctx.manifest.registration then return register(ctx, intent) end
-  if not ctx.manifest.ready then return await_running(ctx, intent) end
+  if not ctx.manifest.ready then
+    ask(ctx, intent, await_running)
+    return
+  end
   ready.wait(M.translate(ctx.manifest.ready, ctx.intents.lease.guest), {
     data_dir = places.DATA,
     run = function(argv, seconds) return run(ctx, intent, argv, seconds) end,
