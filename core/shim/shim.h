@@ -32,6 +32,8 @@
  *   umask=022 nofile=SOFT[:HARD] nice=N oom_score_adj=N no_new_privs=1
  *   notify=PATH            absolute: makes a socket there, on which the service says that it is
  *                          ready, see NOTIFY; its environment gets NOTIFY_SOCKET=PATH
+ *   bounded_file=PATH      absolute, a file that exists: the service writes it, and of what it has
+ *                          written only the end is kept (bounded.h)
  *
  * READY. Once the program is executed the shim writes `ok PID\n` to --ready-fd; when it cannot be,
  * `error CODE MESSAGE\n`, and it exits. The process that was started returns after that: 0, or 1

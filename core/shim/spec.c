@@ -177,6 +177,11 @@ static int set_notify(mp_shim_spec *spec, const char *key, char *value, mp_shim_
   return *value == '/' ? 0 : bad(err, key, value, "an absolute path");
 }
 
+static int set_bounded_file(mp_shim_spec *spec, const char *key, char *value, mp_shim_error *err) {
+  spec->bounded_file = value;
+  return *value == '/' ? 0 : bad(err, key, value, "an absolute path");
+}
+
 static const struct field {
   const char *key;
   setter set;
@@ -211,6 +216,7 @@ static const struct field {
     {"oom_score_adj", set_oom_score_adj, false},
     {"no_new_privs", set_no_new_privs, false},
     {"notify", set_notify, false},
+    {"bounded_file", set_bounded_file, false},
 };
 enum { FIELD_COUNT = sizeof fields / sizeof *fields };
 
@@ -415,8 +421,9 @@ int mp_shim_spec_parse_exec(mp_shim_spec *spec, const mp_shim_spec *base, char *
   *spec = (mp_shim_spec){.bytes = bytes, .len = len};
   set_defaults(spec);
   int result = parse_records(spec, &given, err);
-  if (result == 0 && spec->notify)
-    result = mp_shim_fail(err, "invalid", "`notify` is for the service alone");
+  if (result == 0 && (spec->notify || spec->bounded_file))
+    result = mp_shim_fail(err, "invalid", "`%s` is for the service alone",
+                          spec->notify ? "notify" : "bounded_file");
   if (result == 0 && merge_environment(spec, base, err) == 0) {
     take_from_service(spec, base, given);
     return 0;

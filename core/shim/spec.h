@@ -68,8 +68,9 @@ typedef struct {
   int oom_score_adj;
   bool no_new_privs;
 
-  const char *notify; /* where the service says that it is ready; NULL when nobody asks */
-  char *notify_env;   /* owned: the same in its environment */
+  const char *notify;       /* where the service says that it is ready; NULL when nobody asks */
+  char *notify_env;         /* owned: the same in its environment */
+  const char *bounded_file; /* NULL: none */
 } mp_shim_spec;
 
 /* Reads an fd (memfd, file or pipe; from its beginning where it can seek) to its end, at most

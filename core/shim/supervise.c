@@ -68,6 +68,16 @@ void mp_shim_set_status(mp_shim_supervisor *sup, mp_shim_status status) {
   mp_shim_publish(sup);
 }
 
+/* ---- The file that the service keeps writing. */
+
+static void bound(mp_shim_supervisor *sup) {
+  if (mp_shim_bounded_look(&sup->bounded) == 0 || sup->unbounded)
+    return;
+  sup->unbounded = true;
+  mp_shim_log_note(&sup->notes, "could not make `%.200s` smaller, which grows: %s",
+                   sup->spec->bounded_file, strerror(errno));
+}
+
 /* ---- Leaving. */
 
 /* Gives the directory and the socket free for another shim: not before the last record is written.
@@ -82,6 +92,7 @@ static void let_go_of_directory(mp_shim_supervisor *sup) {
 
 void mp_shim_leave(mp_shim_supervisor *sup) {
   sup->leaving = true;
+  bound(sup); /* what was written last */
   if (!sup->unsaved)
     let_go_of_directory(sup);
 }
@@ -138,6 +149,8 @@ static void on_signal(mp_shim_source *source, uint32_t events) {
   while (read(source->fd, &info, sizeof info) == sizeof info) {
     if (info.ssi_signo == SIGCHLD)
       reap(sup);
+    else if (info.ssi_signo == SIGIO)
+      bound(sup);
     else
       terminate(sup, (int)info.ssi_signo);
   }
@@ -157,6 +170,7 @@ static int watch_signals(mp_shim_supervisor *sup, mp_shim_error *err) {
   sigaddset(&wanted, SIGCHLD);
   sigaddset(&wanted, SIGTERM);
   sigaddset(&wanted, SIGINT);
+  sigaddset(&wanted, SIGIO);
   int fd = signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK);
   sup->signals = (mp_shim_source){.fd = fd, .on_ready = on_signal, .owner = sup};
   if (fd < 0 || mp_shim_loop_add(&sup->loop, &sup->signals, EPOLLIN) < 0)
@@ -238,6 +252,11 @@ static int open_control(mp_shim_supervisor *sup, mp_shim_error *err) {
   return 0;
 }
 
+static int open_bounded(mp_shim_supervisor *sup, mp_shim_error *err) {
+  const char *path = sup->spec->bounded_file;
+  return path ? mp_shim_bounded_open(&sup->bounded, path, err) : 0;
+}
+
 static int set_up(mp_shim_supervisor *sup, mp_shim_error *err) {
   forbid_core_dump(sup);
   identify(sup);
@@ -255,7 +274,7 @@ static int set_up(mp_shim_supervisor *sup, mp_shim_error *err) {
   sup->network.waits_for = MP_SHIM_FOR_NETWORK;
   sup->control.loop = &sup->loop;
   mp_shim_network_init(&sup->network);
-  if (check_cgroups(sup->spec, err) < 0 || open_logs(sup, err) < 0 ||
+  if (check_cgroups(sup->spec, err) < 0 || open_logs(sup, err) < 0 || open_bounded(sup, err) < 0 ||
       mp_shim_readiness_open(sup, err) < 0 || open_control(sup, err) < 0)
     return -1;
   return 0;
@@ -263,6 +282,7 @@ static int set_up(mp_shim_supervisor *sup, mp_shim_error *err) {
 
 static void tear_down(mp_shim_supervisor *sup) {
   let_go_of_directory(sup);
+  mp_shim_bounded_close(&sup->bounded);
   mp_shim_output_flush(&sup->copy);
   mp_shim_output_close(&sup->copy);
   mp_shim_channels_close(&sup->channels);
@@ -284,6 +304,7 @@ int mp_shim_supervise(const mp_shim_supervise_options *options) {
   sup->loop.epoll = -1;
   sup->signals.fd = sup->control.listener.fd = sup->log.fd = sup->notes.fd = sup->notify.fd = -1;
   sup->copy.source.fd = sup->channels.uevents.fd = sup->network.changes.fd = -1;
+  sup->bounded.fd = sup->bounded.dir = -1;
   sup->service = MP_SHIM_SERVICE_NONE;
   if (set_up(sup, &err) < 0) {
     options->on_ready(options->context, 0, &err);

@@ -2,6 +2,7 @@
 #ifndef MP_SHIM_SUPERVISE_H
 #define MP_SHIM_SUPERVISE_H
 
+#include "bounded.h"
 #include "channels.h"
 #include "control.h"
 #include "log.h"
@@ -68,7 +69,9 @@ typedef struct {
   mp_shim_source exec;
   mp_shim_source signals;
   mp_shim_source notify; /* fd -1: the service was not asked to tell of itself */
-  struct rlimit core;    /* what the service gets for RLIMIT_CORE */
+  mp_shim_bounded bounded;
+  bool unbounded;     /* the file system makes no holes, and that was told */
+  struct rlimit core; /* what the service gets for RLIMIT_CORE */
 
   mp_shim_state state;
   mp_shim_backoff backoff;

@@ -98,7 +98,8 @@ end
 --   away, of an agent's `exec`), `cwd`, `user`
 --   ({uid, gid, groups}), `cgroups` ({path,...}), `restart`, `stop` ({signal, grace}), `log`
 --   (`{max_size, max_files}`), `nofile`, `nice`, `oom_score_adj`, `no_new_privs`; `notify`: the
---   path of a socket to make, on which the service says that it is ready
+--   path of a socket to make, on which the service says that it is ready; `bounded_file`: the path
+--   of a file that the service writes, of which only the end is kept
 -- @treturn string|secret
 function M.encode(spec)
   local parts = { "version=1\0" }
@@ -120,6 +121,7 @@ function M.encode(spec)
   add(parts, "oom_score_adj", number(spec.oom_score_adj))
   add(parts, "no_new_privs", spec.no_new_privs and "1" or nil)
   add(parts, "notify", spec.notify)
+  add(parts, "bounded_file", spec.bounded_file)
   parts[#parts + 1] = "end=1\0"
   return join(parts, 1, #parts)
 end

@@ -133,6 +133,7 @@ local function shim_spec(plan, options)
     restart = plan.restartable and options.restart or nil,
     stop = options.stop, log = options.log, nofile = options.nofile,
     oom_score_adj = options.oom_score_adj, no_new_privs = true,
+    bounded_file = fs.join(plan.spec.dir, machine.driver(plan.driver).events_file),
   }
 end
 

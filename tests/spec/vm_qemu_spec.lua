@@ -1,6 +1,7 @@
 --- The driver of QEMU with a real guest under TCG: what others do not have, or not so.
 local helper = dofile(os.getenv "MP_SOURCE_DIR" .. "/tests/spec/vm_helper.lua")
 local errors = require "moonport.errors"
+local events = require "moonport.vm.events"
 local fs = require "moonport.fs"
 local net = require "moonport.net"
 local process = require "moonport.process"
@@ -114,6 +115,28 @@ describe("qemu:", function()
     assert.equal("guest-panic", machine:wait(30).reason)
     assert.matches("Kernel panic", helper.log(machine))
   end)
+
+  it("takes no more than its share of the disk, whatever happens, and its end is known",
+    function()
+      local machine <close> = bench:start { paused = true }
+      local path = fs.join(machine.plan.spec.dir, machine.driver.events_file)
+      local function written() return fs.stat(path).size end
+      while written() < 3 << 20 do
+        machine:resume()
+        machine:pause()
+      end
+      machine:resume()
+      machine:shutdown()
+      assert.equal("host-quit", machine:wait(30).reason)
+      -- As QEMU left it: nothing was cut off, and its place is still where it was.
+      assert.is_true(written() > 3 << 20)
+      assert.is_true(tonumber(process.run({ "stat", "-c", "%b", path }).stdout) * 512 <= 1 << 20)
+      local found = events.all(machine.driver, machine.plan.spec.dir)
+      local last = {}
+      for at = #found - 2, #found do last[#last + 1] = found[at].what end
+      assert.same({ "paused", "resumed", "ended" }, last)
+      assert.is_true(#found > 2000)
+    end)
 
   it("ends with a guest that reboots, where that is asked for", function()
     local machine <close> = bench:start { on_reboot = "exit" }

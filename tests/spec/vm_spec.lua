@@ -326,6 +326,52 @@ describe("a monitor's record", function()
     file:close()
     assert.equal("started", follower:next().what)
   end)
+
+  local function line(number, what)
+    return ('{"event": "%s", "data": {"n": %d, "pad": "%s"}}\r\n'):format(what, number,
+      ("x"):rep(1000))
+  end
+
+  -- As a supervisor leaves it: a hole up to the middle of a message.
+  local function write_with_hole(path, size, from)
+    local file <close> = io.open(path, "r+")
+    file:seek("set", size)
+    file:write((line(from, "STOP") .. line(from + 1, "RESUME")):sub(5))
+  end
+
+  it("of which the older ones are a hole goes on behind it, for a reader and for a follower",
+    function()
+      qemu()
+      local path = fs.join(dir, driver.events_file)
+      local follower <close> = events.follow(driver, dir)
+      assert.equal("started", follower:next().what)
+      fs.append(path, line(1, "STOP"):sub(1, 100)) -- it has read half of this one
+      follower:_look()
+      -- First a hole that is read through, then one so large that its beginning is not looked at.
+      for round, size in ipairs { 1 << 20, 64 << 20 } do
+        write_with_hole(path, size, round * 10)
+        local event = follower:next()
+        assert.same({ "resumed", round * 10 + 1 }, { event.what, event.data.n })
+        local found = events.all(driver, dir)
+        assert.same({ "resumed", round * 10 + 1 }, { found[#found].what, found[#found].data.n })
+        assert.equal(1, #found)
+      end
+      fs.append(path, line(99, "STOP"))
+      assert.equal(99, follower:next().data.n)
+    end)
+
+  it("is read whole behind a hole, where a message has several lines", function()
+    local other = machine.driver "cloud-hypervisor"
+    local object = '{\n  "source": "vm",\n  "event": "%s",\n'
+      .. '  "properties": {\n    "a": "{"\n  }\n}\n\n'
+    local file <close> = io.open(fs.join(dir, other.events_file), "w")
+    file:seek("set", 5 << 20)
+    -- From within the text of a message on.
+    file:write((object:format "paused"):sub(-14), object:format "resumed", object:format "booted")
+    file:flush()
+    local found = events.all(other, dir)
+    assert.same({ "resumed", "booted", nil }, { found[1].what, found[2].what, found[3] })
+  end)
 end)
 
 describe("the trial of KVM", function()

@@ -1,5 +1,6 @@
 --- What a virtual machine monitor tells of itself, in a file of its own: it is there for whoever
--- looks later, also when nobody was connected and when the monitor has ended since.
+-- looks later, also when nobody was connected and when the monitor has ended since. Its supervisor
+-- keeps the end of it and makes a hole of what is older, so that a guest cannot fill the host.
 -- @module moonport.vm.events
 
 local fs = require "moonport.fs"
@@ -7,15 +8,25 @@ local json = require "moonport.json"
 
 local M = {}
 
--- More than that is not looked at from its beginning.
-local READ_MOST = 16 << 20
+-- More than that is not looked at from its beginning: the supervisor keeps less.
+local READ_MOST = 2 << 20
+
+-- Behind a hole, or from its middle on, the text begins within a message: it is passed over up to
+-- the next one. Drivers write each on a line of its own, and what is within one is indented.
+local function whole_messages(text, torn)
+  local hole = text:find("\0[^\0]*$")
+  if not hole and not torn then return text end
+  local start = text:find("\n{", hole or 1, true)
+  return start and text:sub(start + 1) or ""
+end
 
 --- Reads what is in the file behind a place. The file is the monitor's to write, so it is taken for
 -- whatever it may be.
 -- @tparam string path
 -- @tparam integer from bytes to pass over
 -- @treturn string
--- @treturn boolean true when the file has become shorter: it began anew
+-- @treturn boolean true when it does not go on from there: the file has become shorter, or so much
+-- longer that its beginning is not there any more
 -- @treturn integer where the text ends in the file
 function M.read_from(path, from)
   local info = try(fs.stat, path, { follow = false })
@@ -23,12 +34,15 @@ function M.read_from(path, from)
   local anew = info.size < from
   if anew then from = 0 end
   local len = info.size - from
-  if len > READ_MOST then from, len = info.size - READ_MOST, READ_MOST end
+  local torn = len > READ_MOST
+  if torn then from, len = info.size - READ_MOST, READ_MOST end
   local text = len > 0 and try(fs.read_at, path, from, len) or ""
-  return text, anew, from + #text
+  local whole = whole_messages(text, torn)
+  return whole, anew or #whole < #text, from + #text
 end
 
---- All events of the present run, or of the last one where it has ended.
+--- The events of the present run, or of the last one where it has ended: the last ones, as many as
+-- are kept.
 -- @tparam table driver with `events_file` and `parse_events`
 -- @tparam string dir
 -- @treturn {event,...} `what`, `reason`, `time`, `raw` (the monitor's own name), `data`

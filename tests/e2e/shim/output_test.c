@@ -311,6 +311,66 @@ static void a_log_emptied_from_outside_stays_whole_on_a_full_disk(void **state) 
   wait_state(s, "\"exited\"");
 }
 
+/* ---- A file that the service writes itself. */
+
+static const char *bounded_path(const shim *s) {
+  static char path[128];
+  snprintf(path, sizeof path, "%s/events", s->dir);
+  return path;
+}
+
+static void start_writer(shim *s, const char *script) {
+  close(open(bounded_path(s), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+  spec_add(s, "bounded_file=%s", bounded_path(s));
+  spec_add(s, "cwd=%s", s->dir);
+  spec_add(s, "env=PATH=/usr/bin:/bin");
+  spec_shell(s, script);
+  shim_start_ok(s);
+}
+
+/* Written as by a program that knows nothing of it: at its own place in the file. */
+#define WRITER                                                                                     \
+  "exec 3>events; i=0; while [ $i -lt 40 ]; do head -c 100000 /dev/zero | tr '\\0' x >&3; "        \
+  "i=$((i+1)); done; echo the end >&3; "
+
+static void a_bounded_file_is_made_smaller_while_it_is_written(void **state) {
+  shim *s = *state;
+  struct stat info;
+  size_t len;
+  start_writer(s, WRITER "echo written; exec sleep 1000");
+  wait_file(s, "log", "written");
+  shim_connect(s);
+  do {
+    shim_ask(s, "status");
+    assert_int_equal(stat(bounded_path(s), &info), 0);
+  } while (info.st_blocks * 512 > 1024 * 1024);
+  assert_int_equal(info.st_size, 40 * 100000 + 8);
+  char *text = read_file(s, "events", &len);
+  assert_memory_equal(text + len - 8, "the end\n", 8);
+  assert_int_equal(text[len - 500 * 1024], 'x');
+  free(text);
+}
+
+static void a_bounded_file_is_small_after_the_end(void **state) {
+  shim *s = *state;
+  struct stat info;
+  start_writer(s, WRITER);
+  wait_state(s, "\"exited\"");
+  wait_gone((pid_t)json_number(strstr(state_file(s), "\"shim\""), "pid"));
+  assert_int_equal(stat(bounded_path(s), &info), 0);
+  assert_int_equal(info.st_size, 40 * 100000 + 8);
+  assert_true(info.st_blocks * 512 <= 1024 * 1024);
+}
+
+static void a_bounded_file_must_be_one(void **state) {
+  shim *s = *state;
+  assert_int_equal(symlink("/etc/passwd", bounded_path(s)), 0);
+  spec_add(s, "bounded_file=%s", bounded_path(s));
+  spec_shell(s, "exit 0");
+  shim_start(s, NULL);
+  assert_contains(s->ready, "error ELOOP could not open");
+}
+
 static int run(void) {
 #define shim_test(name) cmocka_unit_test_setup_teardown(name, shim_setup, shim_teardown)
 #define disk_test(name) cmocka_unit_test_setup_teardown(name, small_disk_setup, small_disk_teardown)
@@ -320,6 +380,9 @@ static int run(void) {
       shim_test(a_follower_loses_nothing_over_rotations),
       shim_test(no_file_grows_past_the_limit),
       shim_test(a_log_torn_by_a_crash_is_continued_on_a_new_line),
+      shim_test(a_bounded_file_is_made_smaller_while_it_is_written),
+      shim_test(a_bounded_file_is_small_after_the_end),
+      shim_test(a_bounded_file_must_be_one),
   };
   const struct CMUnitTest disk_tests[] = {
       disk_test(a_full_disk_drops_counts_and_recovers),
