@@ -124,6 +124,9 @@ manifest register "command = { 'sh', '-c', 'echo \"{}\" >\$REGISTRATION_OUTPUT_P
 deploy register.lua
 check_state register completed
 check_equal "what it wrote" "$(<registered)" '{}'
+for reached in ready running; do
+  check_equal "waited until it was $reached, it is" "$(moonport run "$CONTAINER/../wait.lua" register "$reached" 2>&1)" completed
+done
 manifest failing "command = { 'sh', '-c', 'exit 3' }, registration = { output = '$PWD/never' },"
 refused 1 'exited with 3|exit code 3|ended with 3' deploy failing.lua
 

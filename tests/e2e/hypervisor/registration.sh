@@ -30,6 +30,9 @@ check_matches logs.out '^mode true$'
 
 it "has completed, and its machine is gone"
 check_state reg completed
+for reached in ready running; do
+  check_equal "waited until it was $reached, it is" "$(moonport run "$NATIVE/../wait.lua" reg "$reached" 2>&1)" completed
+done
 check_equal "VMMs" "$(vmms)" ''
 check_equal "processes in its control group" "$(cgroups '/*' | xargs -r -I{} cat {}/cgroup.procs)" ''
 

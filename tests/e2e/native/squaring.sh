@@ -71,6 +71,9 @@ sed -e 's|name = "incredible-squaring"|name = "register"|' -e '/restart = /d; /r
 deploy register.lua
 check_state register completed
 check_equal "exit code" "$(field register .exit.code)" 0
+for reached in ready running; do
+  check_equal "waited until it was $reached, it is" "$(moonport run "$NATIVE/../wait.lua" register "$reached" 2>&1)" completed
+done
 moonport rm register >rm.out 2>&1 || check_failed "$(<rm.out)"
 jq -e . registration.json >/dev/null || check_failed "the output is no JSON: $(cat registration.json 2>&1)"
 
