@@ -42,6 +42,12 @@ static int l_open(lua_State *L) {
   return mp_nft_open(netns, &self->nft, &err) < 0 ? mp_throw(L, &err) : 1;
 }
 
+/* socket:port(): what events name as the `port` of its transactions */
+static int socket_port(lua_State *L) {
+  lua_pushinteger(L, mp_nft_port(check_open(L)));
+  return 1;
+}
+
 typedef struct {
   mp_wait wait;
   mp_buf messages;
@@ -272,8 +278,11 @@ static void make_class(lua_State *L, const char *name, const luaL_Reg *methods,
 int luaopen_moonport_nftables(lua_State *L) {
   static const luaL_Reg functions[] = {
       {"open", l_open}, {"monitor", l_monitor}, {"trace", l_trace}, {NULL, NULL}};
-  static const luaL_Reg socket[] = {
-      {"apply", socket_apply}, {"list", socket_list}, {"close", socket_close}, {NULL, NULL}};
+  static const luaL_Reg socket[] = {{"apply", socket_apply},
+                                    {"list", socket_list},
+                                    {"port", socket_port},
+                                    {"close", socket_close},
+                                    {NULL, NULL}};
   static const luaL_Reg monitor[] = {
       {"next", monitor_next}, {"close", monitor_close}, {NULL, NULL}};
   static const luaL_Reg writer[] = {{NULL, NULL}};

@@ -23,6 +23,9 @@ int mp_nft_open(const char *netns, mp_nft **nft, mp_error *err);
 /* What is under way is still finished and reported. */
 void mp_nft_close(mp_nft *nft);
 
+/* What events name as the `port` of the transactions made by it. */
+uint32_t mp_nft_port(const mp_nft *nft);
+
 typedef struct {
   /* apply: what the kernel said of what was made, where `echo` was asked for. list: all answers. */
   mp_buf messages;     /* for mp_nft_read; its owner may take it */

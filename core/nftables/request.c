@@ -55,6 +55,10 @@ void mp_nft_close(mp_nft *self) {
   free(self);
 }
 
+uint32_t mp_nft_port(const mp_nft *self) {
+  return mp_nft_socket_port(self->fd);
+}
+
 /* -- What the kernel says --------------------------------------------------------------------- */
 
 static int refused(job *self, const mp_nft_answer *answer) {

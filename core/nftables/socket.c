@@ -65,6 +65,13 @@ int mp_nft_socket_open(const char *netns, unsigned groups, int *fd, mp_error *er
   return rc;
 }
 
+uint32_t mp_nft_socket_port(int fd) {
+  struct sockaddr_nl us = {0};
+  socklen_t len = sizeof us;
+  getsockname(fd, (struct sockaddr *)&us, &len);
+  return us.nl_pid;
+}
+
 /* One datagram has to fit the send buffer. */
 static void make_room(int fd, size_t len) {
   int size = len > INT32_MAX / 2 ? INT32_MAX / 2 : (int)len;

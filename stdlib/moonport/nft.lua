@@ -132,6 +132,12 @@ function handle:table(name, family)
   return (self:list { family = family or "inet", table = name })[1]
 end
 
+--- What `nft.monitor` names as the `port` of the transactions that it makes.
+-- @treturn integer
+function handle:port()
+  return self.socket:port()
+end
+
 --- Closes the socket.
 function handle:close()
   self.socket:close()
@@ -141,7 +147,7 @@ handle.__close = handle.close
 
 --- Opens a socket of its own, to be kept for many transactions.
 -- @tparam ?table options `netns`: a network namespace by name, path or the pid of a process in it
--- @treturn handle with `apply`, `list`, `table`, `close`
+-- @treturn handle with `apply`, `list`, `table`, `port`, `close`
 function M.open(options)
   problem.options(options, { netns = true }, "`nft.open`")
   local netns = options and options.netns
@@ -177,6 +183,12 @@ end
 -- @treturn ?table
 function M.table(name, family)
   return default():table(name, family)
+end
+
+--- What `nft.monitor` names as the `port` of the transactions that we make by `nft.apply`.
+-- @treturn integer
+function M.port()
+  return default():port()
 end
 
 --- Checks operations without sending them.

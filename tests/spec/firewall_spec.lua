@@ -1,6 +1,7 @@
 --- The firewall of VMs, shown with packets: guests are namespaces behind interfaces of a host.
 local errors = require "moonport.errors"
 local firewall = require "moonport.hypervisor.firewall"
+local fs = require "moonport.fs"
 local json = require "moonport.json"
 local nft = require "moonport.nft"
 local process = require "moonport.process"
@@ -455,7 +456,8 @@ COMMIT
     local mended = event "mended"
     assert.equal("flushed", mended.what)
     assert.equal("nft", mended.process)
-    assert.equal(nft_child.pid, mended.pid)
+    local is_initial = fs.readlink "/proc/self/ns/pid" == "pid:[4026531836]"
+    assert.equal(is_initial and nft_child.pid or nil, mended.pid)
     nft_child:wait()
     assert.equal(UPLINK, here.ask("g1", OUTSIDE, 80))
     process.run { "nft",
@@ -469,6 +471,22 @@ COMMIT
     assert.equal("route", event("mended").what)
     process.run { "ip", "route", "add", "default", "via", OUTSIDE }
     assert.equal("route", event("mended").what)
+    child:close()
+    assert.same({}, firewall.verify(state))
+  end)
+
+  -- There the kernel's process ids are other processes'.
+  it("is mended by watch in a container, which tells the name alone of who flushed it", function()
+    put(state, here.record(1))
+    local child = process.spawn { "unshare", "--pid", "--fork", "--mount-proc", "--kill-child",
+      os.getenv "MOONPORT", "watch", "--state", state.dir, stdout = "pipe" }
+    assert.matches(" watching$", child:read_line())
+    process.run { "nft", "flush", "ruleset" }
+    assert.matches(" mended: the firewall was flushed by `nft`$", child:read_line())
+    process.run { "ip", "route", "del", "default" }
+    assert.matches(" was for another default route$", child:read_line())
+    process.run { "ip", "route", "add", "default", "via", OUTSIDE }
+    assert.matches(" was for another default route$", child:read_line())
     child:close()
     assert.same({}, firewall.verify(state))
   end)

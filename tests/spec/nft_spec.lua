@@ -1,5 +1,6 @@
 --- mp.nft against the kernel, in a network namespace of its own; the `nft` program is the witness.
 local errors = require "moonport.errors"
+local fs = require "moonport.fs"
 local nft = require "moonport.nft"
 local process = require "moonport.process"
 local task = require "moonport.task"
@@ -488,12 +489,24 @@ describe("nft", function()
     local event = monitor:next()
     child:wait()
     assert.equal("nft", event.process)
-    assert.equal(child.pid, event.pid)
+    -- The kernel tells ids of the initial PID namespace: in another one they are nobody's.
+    local is_initial = fs.readlink "/proc/self/ns/pid" == "pid:[4026531836]"
+    assert.equal(is_initial and child.pid or nil, event.pid)
     local gone
     for _, change in ipairs(event.changes) do
       gone = gone or change.what == "table" and change.gone and change.table == "moon"
     end
     assert.is_true(gone)
+  end)
+
+  it("tells which changes are ours", function()
+    local monitor <close> = nft.monitor()
+    with_chain {}
+    assert.equal(nft.port(), monitor:next().port)
+    local other <close> = nft.open()
+    other:apply { { op = "delete", table = { name = "moon" } } }
+    assert.equal(other:port(), monitor:next().port)
+    assert.not_equal(nft.port(), other:port())
   end)
 
   -- Sends a datagram to a port of our own.

@@ -21,7 +21,8 @@ local WHAT = {
 
 local function who(event)
   if not event.process then return "" end
-  return (" by `%s` (process %d)"):format(event.process, event.pid or 0)
+  local id = event.pid and (" (process %d)"):format(event.pid) or ""
+  return (" by `%s`%s"):format(event.process, id)
 end
 
 local SAY = {

@@ -2,6 +2,7 @@
 --
 -- @module moonport.nft.monitor
 local core = require "moonport.core.nftables"
+local fs = require "moonport.fs"
 local objects = require "moonport.nft.objects"
 local problem = require "moonport.nft.problem"
 
@@ -9,6 +10,15 @@ local M = {}
 
 local monitor = {}
 monitor.__index = monitor
+
+-- PROC_PID_INIT_INO of linux/proc_ns.h, the same on every machine.
+local INITIAL = "pid:[4026531836]"
+
+-- The kernel tells process ids of the initial PID namespace. In a container such an id is nobody's,
+-- or another process's; only the name is true there.
+local function tells_our_ids()
+  return try(fs.readlink, "/proc/self/ns/pid") == INITIAL
+end
 
 local function change_of(message)
   return {
@@ -27,7 +37,7 @@ local function take(self, message)
   if message.kind == "generation" then
     table.insert(self.ready, {
       generation = message.generation,
-      pid = message.pid,
+      pid = self.tells_ids and message.pid or nil,
       process = message.process,
       port = message.port,
       changes = self.changes,
@@ -39,7 +49,8 @@ local function take(self, message)
 end
 
 --- The next transaction.
--- @treturn ?table nil once closed
+-- @treturn ?table nil once closed; {generation, process, pid, port, changes}, where `pid` is only
+-- known in the initial PID namespace; {lost = true, changes}
 function monitor:next()
   while #self.ready == 0 do
     local messages, lost = self.core:next()
@@ -71,8 +82,9 @@ monitor.__close = monitor.close
 function M.open(options)
   problem.options(options, { netns = true }, "`nft.monitor`")
   local netns = options and options.netns
-  return setmetatable({ core = core.monitor(netns and tostring(netns)), ready = {}, changes = {} },
-    monitor)
+  local tells_ids = tells_our_ids()
+  return setmetatable({ core = core.monitor(netns and tostring(netns)), ready = {}, changes = {},
+    tells_ids = tells_ids }, monitor)
 end
 
 return M

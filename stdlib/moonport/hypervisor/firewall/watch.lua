@@ -3,7 +3,6 @@
 -- @module moonport.hypervisor.firewall.watch
 local errors = require "moonport.errors"
 local firewall = require "moonport.hypervisor.firewall"
-local fs = require "moonport.fs"
 local layout = require "moonport.hypervisor.firewall.layout"
 local netlink = require "moonport.netlink"
 local nft = require "moonport.nft"
@@ -13,9 +12,9 @@ local M = {}
 
 local BLOCKING = { chain = true, rule = true, table = true }
 
--- Our own changes are no news; the kernel tells the thread that made them.
+-- Our own changes are no news.
 local function is_ours(event)
-  return event.pid ~= nil and fs.exists(("/proc/self/task/%d"):format(event.pid))
+  return event.port == nft.port()
 end
 
 -- What a transaction did to a table: "flushed", "changed" or nothing.
@@ -106,8 +105,8 @@ end
 --- Watches until it is cancelled.
 -- @tparam state state
 -- @tparam function observer of {type = "watching"}; {type = "mended", what = "flushed", "changed",
--- "start", "route", "others" or "lost", process, pid}; {type = "blocked", program, chain, what,
--- hint} and "unblocked"; {type = "failed", error}
+-- "start", "route", "others" or "lost", process, pid (as of `nft.monitor`)}; {type = "blocked",
+-- program, chain, what, hint} and "unblocked"; {type = "failed", error}
 function M.run(state, observer)
   local self = { state = state, observer = observer, blocked = {} }
   -- Listened to before anything is looked at, so that nothing is missed in between.
