@@ -7,12 +7,12 @@ local copies = require "moonport.engine.copies"
 local errors = require "moonport.errors"
 local fs = require "moonport.fs"
 local manifest = require "moonport.manifest"
+local rebuild = require "moonport.state.rebuild"
 local record = require "moonport.state.record"
 local resources = require "moonport.resources"
 local runtime = require "moonport.state.runtime"
 local settle = require "moonport.engine.settle"
 local shared = require "moonport.engine.shared"
-local json = require "moonport.json"
 
 local M = {}
 
@@ -75,6 +75,25 @@ local function sweep_deployment(sweep, deployment)
   end)
 end
 
+-- What could not be looked at keeps nothing else from being swept.
+local function add_problem(sweep, what, problem)
+  sweep.rows[#sweep.rows + 1] = { what = what, action = "failed", error = problem }
+end
+
+-- A deployment whose record cannot be read may have anything that has no other owner.
+local function add_lost(sweep, name)
+  local message, hint = rebuild.describe_lost(name)
+  local problem = errors.new {
+    kind = "state",
+    code = "lost",
+    message = message,
+    hint = hint,
+    where = "",
+  }
+  sweep.lost[#sweep.lost + 1] = name
+  add_problem(sweep, ("directory `%s`"):format(sweep.env.state:deployment_dir(name)), problem)
+end
+
 -- A directory without a row: removed where it holds no record of anything made; else taken back
 -- into the database, so that its resources are not lost.
 local function sweep_directory(sweep, name)
@@ -83,14 +102,17 @@ local function sweep_directory(sweep, name)
   unless_busy(state, name, function()
     if state:deployment(name) then
       return
-    elseif fs.exists(dir .. "/record.json") then
+    end
+    local data, is_lost = rebuild.read(dir)
+    if data then
       act(sweep, ("the record of `%s`, which the database does not have"):format(name), function()
-        local data = json.decode(fs.read(dir .. "/record.json"))
         state.db:transaction(function(tx)
           record.restore(tx, data)
         end)
       end)
       sweep.rows[#sweep.rows].action = sweep.dry and "would be taken back" or "taken back"
+    elseif is_lost then
+      add_lost(sweep, name)
     else
       act(sweep, ("directory `%s`"):format(dir), function()
         fs.remove_tree(dir)
@@ -125,11 +147,6 @@ local function sweep_runtime(sweep)
       end)
     end
   end
-end
-
--- What could not be looked at keeps nothing else from being swept.
-local function add_problem(sweep, what, problem)
-  sweep.rows[#sweep.rows + 1] = { what = what, action = "failed", error = problem }
 end
 
 -- Removes what a kind has lost: together, where that takes far less time than one by one.
@@ -174,13 +191,22 @@ local function sweep_marked(sweep)
   end
 end
 
+-- The mark tells the store and the deployment's id, and only a record tells whose id that is.
+local function leave_marked(sweep)
+  sweep.rows[#sweep.rows + 1] = {
+    what = "what bears this store's mark and belongs to no deployment",
+    action = "not looked at",
+    note = ("it may be of %s, whose record is lost"):format(table.concat(sweep.lost, ", ")),
+  }
+end
+
 --- Sweeps.
 -- @tparam table env {state, site, observer}
 -- @tparam ?table options `dry`: only tell
 -- @treturn table list of {what, action, error, note}; action is "removed", "taken back", "failed",
 -- "not looked at" (`note` says why), and in a dry run "would be ..."
 function M.run(env, options)
-  local sweep = { env = env, dry = options and options.dry or false, rows = {} }
+  local sweep = { env = env, dry = options and options.dry or false, rows = {}, lost = {} }
   for _, deployment in ipairs(env.state:deployments()) do
     sweep_deployment(sweep, deployment)
   end
@@ -189,7 +215,6 @@ function M.run(env, options)
       sweep_directory(sweep, entry.name)
     end
   end
-  sweep_runtime(sweep)
   sweep_locks(sweep)
   for _, row in ipairs(shared.sweep(env.state, sweep.dry)) do
     sweep.rows[#sweep.rows + 1] = {
@@ -197,7 +222,12 @@ function M.run(env, options)
       action = sweep.dry and "would be removed" or "removed",
     }
   end
-  sweep_marked(sweep)
+  if #sweep.lost == 0 then
+    sweep_runtime(sweep)
+    sweep_marked(sweep)
+  else
+    leave_marked(sweep)
+  end
   return sweep.rows
 end
 

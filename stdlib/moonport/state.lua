@@ -7,7 +7,8 @@
 --    <state>/deployments/NAME/     0700: record.json, recipe copies, logs, data
 --
 -- The database can be rebuilt: each deployment's record.json holds its rows. A database that fails
--- its check is moved aside and rebuilt, and a notice says so.
+-- its check is moved aside and rebuilt, and a notice says so. One that is empty is rebuilt too: it
+-- is a new store's only where there are no deployments.
 --
 -- @module moonport.state
 local crypto = require "moonport.crypto"
@@ -113,12 +114,27 @@ end
 -- Fills a new database from the records. That it has been filled is written last; so a rebuilding
 -- that was interrupted is done again.
 local function fill(db, dir, who, notice)
-  local count = rebuild.from_records(db, dir)
+  local count, lost = rebuild.from_records(db, dir)
   if count > 0 then
     notice(("the state database was rebuilt from the records of %d deployments"):format(count))
   end
+  for _, name in ipairs(lost) do
+    notice(("%s: %s"):format(rebuild.describe_lost(name)))
+  end
   local sql = "INSERT OR REPLACE INTO meta (key, value) VALUES ('identity', ?)"
   db:run(sql, json.encode(who, { sort_keys = true }))
+end
+
+-- Who the store is, where neither store.json nor the database tells.
+local function find_identity(dir, notice)
+  local who = new_identity()
+  local uuid = rebuild.store_of_records(dir)
+  if uuid then
+    notice("who this store is was lost, and is taken from the records of its deployments: each is "
+      .. "deployed anew when it is deployed the next time")
+  end
+  who.uuid = uuid or who.uuid
+  return who
 end
 
 -- Opens the database and settles who the store is: store.json and the database each know, so that
@@ -128,12 +144,18 @@ local function open_store(dir, notice)
   local who = read_identity(dir)
   local db = open_or_replace(dir .. "/state.db", notice)
   local kept = db:row "SELECT value FROM meta WHERE key = 'identity'"
-  if not who then
-    who = kept and json.decode(kept.value) or new_identity()
-    write_identity(dir, who)
-  end
-  if not kept then
-    fill(db, dir, who, notice)
+  local ok, why = pcall(function()
+    if not who then
+      who = kept and json.decode(kept.value) or find_identity(dir, notice)
+      write_identity(dir, who)
+    end
+    if not kept then
+      fill(db, dir, who, notice)
+    end
+  end)
+  if not ok then
+    db:close()
+    error(why, 0)
   end
   return who, db
 end
@@ -158,6 +180,16 @@ local NO_DATABASE = {
   close = function() end,
 }
 
+-- True where no store is, nor the remains of one.
+local function is_nowhere(dir)
+  for _, name in ipairs { "store.json", "state.db", "deployments" } do
+    if fs.exists(("%s/%s"):format(dir, name)) then
+      return false
+    end
+  end
+  return true
+end
+
 --- Opens a store.
 -- @tparam ?table options `dir` (what --state named); `notice` (function(text): told what an
 -- operator should know, such as a rebuilt database); `read_only` (for commands that only ask: a
@@ -168,7 +200,7 @@ function M.open(options)
   options = options or {}
   local dir = M.locate(options.dir)
   local fields = { dir = dir, boot_id = sys.boot_id() }
-  if options.read_only and not fs.exists(dir .. "/store.json") then
+  if options.read_only and is_nowhere(dir) then
     fields.uuid, fields.key, fields.db = "none", "none", NO_DATABASE
     return setmetatable(fields, State)
   end

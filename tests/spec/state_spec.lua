@@ -1,6 +1,7 @@
 local deploy = require "moonport.deploy"
 local errors = require "moonport.errors"
 local fs = require "moonport.fs"
+local gc = require "moonport.gc"
 local helper = dofile(os.getenv "MP_SOURCE_DIR" .. "/tests/spec/deploy_helper.lua")
 local process = require "moonport.process"
 local resources = require "moonport.resources"
@@ -87,6 +88,134 @@ describe("a store", function()
     end
     env = helper.open(box)
     assert.equal("running", service.open(env, "svc"):status().state)
+  end)
+
+  -- As a crash of the host leaves files on a file system that had not written them yet.
+  local function lose(...)
+    env.state:close()
+    for _, name in ipairs { ... } do
+      fs.write(box.state .. "/" .. name, "")
+    end
+    return state.open {
+      dir = box.state,
+      notice = function(text)
+        env.notices[#env.notices + 1] = text
+      end,
+    }
+  end
+
+  local RECORD = "deployments/svc/record.json"
+
+  it("whose database is empty beside deployments is not a new one, and says so", function()
+    deploy.run(env, helper.manifest(box))
+    local uuid = env.state.uuid
+    env.state = lose "state.db"
+    holds(env.notices[1], "rebuilt from the records of 1 deployments")
+    assert.equal(uuid, env.state.uuid)
+    assert.equal("running", service.open(env, "svc"):status().state)
+    assert.equal("unchanged", deploy.run(env, helper.manifest(box)).outcome)
+    assert.same({}, gc.run(env))
+  end)
+
+  it("that has lost who it is as well learns it from its deployments", function()
+    deploy.run(env, helper.manifest(box))
+    local uuid, key = env.state.uuid, env.state.key
+    env.state = lose("state.db", "store.json")
+    holds(env.notices[1], "who this store is was lost")
+    assert.equal(uuid, env.state.uuid)
+    assert.not_equal(key, env.state.key)
+    assert.equal("running", service.open(env, "svc"):status().state)
+    assert.same({}, gc.run(env))
+  end)
+
+  it("of which nothing tells who it is refuses, and stays as it is", function()
+    deploy.run(env, helper.manifest(box))
+    local failure = refusal(lose, "state.db", "store.json", RECORD)
+    assert.equal("lost", failure.code)
+    holds(failure, "svc")
+    holds(failure.hint, "from a backup")
+    assert.equal("", fs.read(box.state .. "/store.json"))
+    assert.equal("lost", refusal(state.open, { dir = box.state, read_only = true }).code)
+    assert.is_true(fs.exists(box.base .. "/running"))
+    fs.remove_tree(box.state .. "/deployments") -- to begin anew, as the hint has it
+    env = helper.open(box)
+    assert.same({}, env.state:deployments())
+  end)
+
+  it("is not read as none while something of it is there", function()
+    deploy.run(env, helper.manifest(box))
+    fs.remove(box.state .. "/store.json")
+    local asking <close> = state.open { dir = box.state, read_only = true }
+    assert.equal("svc", asking:deployments()[1].name)
+  end)
+
+  describe("that has lost the record of a deployment", function()
+    local swept
+
+    before_each(function()
+      swept = {}
+      resources.register("thing", {
+        remove = function(identity)
+          swept[#swept + 1] = identity.name
+        end,
+        describe = function(identity)
+          return identity.name
+        end,
+        orphans = function(store)
+          return store:deployment "svc" and {} or { { identity = { name = "of svc" } } }
+        end,
+      })
+      deploy.run(env, helper.manifest(box))
+    end)
+
+    after_each(function()
+      resources.register("thing", nil)
+    end)
+
+    local function outcomes()
+      local list = {}
+      for index, row in ipairs(gc.run(env)) do
+        list[index] = row.action
+      end
+      return list
+    end
+
+    it("says so, and gc removes nothing that may be that one's", function()
+      env.state = lose("state.db", RECORD)
+      holds(env.notices[1], "the record of `svc` is lost")
+      local rows = gc.run(env)
+      assert.equal(2, #rows)
+      assert.same({ "failed", "not looked at" }, { rows[1].action, rows[2].action })
+      holds(rows[1].error, "the record of `svc` is lost")
+      holds(rows[1].error.hint, "move the directory away")
+      assert.same({}, swept)
+      assert.is_true(fs.exists(box.state .. "/deployments/svc"))
+    end)
+
+    it("takes it back when its record is put back", function()
+      local kept = fs.read(box.state .. "/" .. RECORD)
+      env.state = lose("state.db", RECORD)
+      fs.write(box.state .. "/" .. RECORD, kept)
+      assert.same({ "taken back" }, outcomes())
+      assert.equal("running", service.open(env, "svc"):status().state)
+    end)
+
+    it("removes what it had once its directory was moved away", function()
+      env.state = lose("state.db", RECORD)
+      fs.rename(box.state .. "/deployments/svc", box.dir .. "/svc")
+      assert.same({ "removed" }, outcomes())
+      assert.same({ "of svc" }, swept)
+    end)
+
+    it("knows it by what else is in its directory", function()
+      env.state = lose "state.db"
+      env.state:forget_deployment(env.state:deployment "svc")
+      fs.remove(box.state .. "/" .. RECORD)
+      assert.same({ "removed", "removed" }, outcomes()) -- nothing in it but copies of recipes
+      fs.mkdirs(box.state .. "/deployments/svc/data")
+      assert.same({ "failed", "not looked at" }, outcomes())
+      assert.is_true(fs.exists(box.state .. "/deployments/svc/data"))
+    end)
   end)
 
   it("knows who it is from either of two places", function()
