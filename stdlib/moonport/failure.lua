@@ -3,7 +3,10 @@
 -- The record is plain data, kept whole in the deployment's directory (failure.json, and failure.txt
 -- for people); the terminal shows it short.
 --
---   {deployment, revision, target, at, step, error, diagnosis, done, undone, left, serving, resume}
+--   {deployment, revision, target, at, step, error, diagnosis, done, undone, left, stopped,
+--    serving, resume}
+--
+-- `stopped` is the error that kept undoing from its end, such as a full disk.
 --
 -- `diagnosis` is what the recipe's `diagnose` gave: for a service {exit = {code, signal, oom,
 -- peak}, log = {last lines}, console = {last lines of a guest's console}}.
@@ -40,7 +43,8 @@ end
 -- @treturn table record
 function M.collect(job, step, cause, resume)
   local done = {}
-  for _, entry in ipairs(job.journal:entries()) do
+  -- It may be the journal that cannot be written.
+  for _, entry in ipairs(try(job.journal.entries, job.journal) or {}) do
     if entry.state == "done" and entry.step ~= step then
       done[#done + 1] = entry.step
     end
@@ -74,6 +78,13 @@ function M.add_undo(record, report)
     record.left[index] =
       { step = left.step, error = undo.describe_error(left.error), resources = what }
   end
+end
+
+--- Notes that undoing did not come to its end.
+-- @tparam table record
+-- @param why error
+function M.add_stopped(record, why)
+  record.stopped = undo.describe_error(why)
 end
 
 local function add_error(lines, title, why, indent)
@@ -158,6 +169,9 @@ function M.text(record, options)
     add_error(lines, ("left over, step `%s`: "):format(left.step), left.error, "  ")
     list(lines, "  still there", left.resources)
   end
+  if record.stopped then
+    add_error(lines, "undoing it stopped: ", record.stopped, "  ")
+  end
   if record.serving then
     lines[#lines + 1] = "  " .. record.serving
   end
@@ -199,6 +213,8 @@ function M.error(record, cause, path)
   end
   if #record.left > 0 then
     message = ("%s; %d of its steps could not be undone"):format(message, #record.left)
+  elseif record.stopped then
+    message = ("%s; undoing it stopped: %s"):format(message, record.stopped.message)
   end
   return errors.new {
     kind = "deploy",

@@ -139,12 +139,9 @@ local function keep_record(env, deployment, note)
   return path
 end
 
--- Undoes a revision that failed. Returns the error to raise.
-local function back_out(env, work, wanted, step, cause)
+-- Undoes a revision that failed, and starts the one that served before.
+local function undo(env, work, note)
   local deployment = work.deployment
-  local note = failure.collect(work, step, cause, wanted.command)
-  -- Written before anything is undone, too: being killed meanwhile must not lose it.
-  keep_record(env, deployment, note)
   failure.add_undo(note, settle.undo_pending(work))
   if deployment.revision then
     local why, text = settle.resume_serving(env, deployment), "revision %d serves as before"
@@ -153,8 +150,25 @@ local function back_out(env, work, wanted, step, cause)
     end
     note.serving = text:format(deployment.revision)
   end
+end
+
+-- Undoes a revision that failed. Returns the error to raise: why it failed, whatever happens here.
+-- Nothing is undone before it is on disk that it will be, else a later command would go on with
+-- what is not there; so where nothing can be written all stays for that command.
+local function back_out(env, work, wanted, step, cause)
+  local deployment = work.deployment
+  local note = failure.collect(work, step, cause, wanted.command)
+  -- Written before anything is undone, too: being killed meanwhile must not lose it.
+  keep_record(env, deployment, note)
+  local ok, why = pcall(undo, env, work, note)
+  if not ok then
+    failure.add_stopped(note, why)
+  end
   local path = keep_record(env, deployment, note)
-  env.state:add_event(deployment, "failed", { revision = note.revision, step = step })
+  try(env.state.add_event, env.state, deployment, "failed", {
+    revision = note.revision,
+    step = step,
+  })
   run.hook(work, "deploy.failed", { step = step, error = cause, failure = note })
   return failure.error(note, cause, path)
 end
@@ -202,7 +216,12 @@ local function apply_or_undo(env, work, wanted)
     if errors.is(cause, "task", "cancelled") then
       tell_interrupted(env, work, wanted)
     end
-    error(M.shielded(work.deployment.name, back_out, env, work, wanted, step, cause), 0)
+    local _, failed = pcall(M.shielded, work.deployment.name, back_out, env, work, wanted, step,
+      cause)
+    if errors.is(failed, "deploy", "timeout") then
+      failed.cause = cause
+    end
+    error(failed, 0)
   end
   failpoint.hit("deploy.before_switch", "deploy")
   -- Shielded: after a cancel in the middle nobody could tell which revision serves.
