@@ -63,13 +63,10 @@ end
 
 -- A use ends once the thing is gone: where that fails, the next try finds who used it last.
 local function end_use(state, user)
+  local whose = { user.kind, user.identity, user.deployment, user.revision, user.step }
   local others = state.db:row(
     ("SELECT 1 AS one FROM shared_users %s AND NOT (%s)"):format(SAME, USER),
-    user.kind,
-    user.identity,
-    user.deployment,
-    user.revision,
-    user.step
+    table.unpack(whose)
   )
   if not others then
     remove_if_ours(state, user)
@@ -77,11 +74,7 @@ local function end_use(state, user)
   state.db:batch(function(tx)
     tx:run(
       ("DELETE FROM shared_users %s AND %s"):format(SAME, USER),
-      user.kind,
-      user.identity,
-      user.deployment,
-      user.revision,
-      user.step
+      table.unpack(whose)
     )
     if not others then
       tx:run("DELETE FROM shared " .. SAME, user.kind, user.identity)
