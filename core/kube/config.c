@@ -29,11 +29,32 @@ static bool is_list(const char *text) {
   return strchr(text, ':') && stat(text, &info) < 0;
 }
 
+/* As kubectl has it: what is named by the option must be there. */
+static int read_named(resolver *self, const char *path) {
+  if (mp_kubeconfig_read(&self->config->files, path, true, self->fault, self->err) == 0)
+    return 0;
+  if (!self->err->hint && mp_error_is(self->err, "ENOENT"))
+    mp_error_hint(self->err, "the option `kubeconfig` names it; without that option, KUBECONFIG "
+                             "and ~/.kube/config are read, where they are there");
+  return -1;
+}
+
+/* Where kubeconfigs were looked for, when there was none. */
+static char *places(const resolver *self) {
+  const char *list = self->flags->kubeconfig;
+  if (list)
+    return mp_sprintf("the option `kubeconfig` is %s", list);
+  list = secure_getenv("KUBECONFIG");
+  if (list && *list)
+    return mp_sprintf("KUBECONFIG is %s", list);
+  return mp_strdup("no KUBECONFIG is set, and no ~/.kube/config is there");
+}
+
 static int read_files(resolver *self) {
   const mp_kube_flags *flags = self->flags;
   mp_kubeconfig *files = &self->config->files;
   if (flags->kubeconfig && !is_list(flags->kubeconfig))
-    return mp_kubeconfig_read(files, flags->kubeconfig, true, self->fault, self->err);
+    return read_named(self, flags->kubeconfig);
   if (flags->kubeconfig)
     return mp_kubeconfig_read_list(files, flags->kubeconfig, self->fault, self->err);
   const char *list = secure_getenv("KUBECONFIG");
@@ -59,6 +80,10 @@ static void add_name(mp_buf *names, size_t i, size_t count, const char *name) {
 static int hint_names(resolver *self, const char *what, const void *entries, size_t size,
                       size_t count) {
   mp_auto_buf mp_buf names = MP_BUF_INIT;
+  if (self->config->files.file_count == 0) {
+    mp_auto_free char *where = places(self);
+    return mp_error_hint(self->err, "no kubeconfig was found: %s", where);
+  }
   for (size_t i = 0; i < count; i++)
     add_name(&names, i, count, ((const mp_kube_entry *)((const char *)entries + i * size))->name);
   if (count == 0)
@@ -338,11 +363,9 @@ static int no_server(resolver *self) {
     return hint_names(self, "context", config->files.contexts, sizeof *config->files.contexts,
                       config->files.context_count);
   }
-  const char *list = secure_getenv("KUBECONFIG");
-  mp_error_set(self->err, "kube", MP_KUBE_CONFIG, "there is no Kubernetes configuration: %s%s",
-               list && *list ? "KUBECONFIG is "
-                             : "no KUBECONFIG is set, and no ~/.kube/config is there",
-               list && *list ? list : "");
+  mp_auto_free char *where = places(self);
+  mp_error_set(self->err, "kube", MP_KUBE_CONFIG, "there is no Kubernetes configuration: %s",
+               where);
   return mp_error_hint(self->err, "say which with KUBECONFIG or the option `kubeconfig`");
 }
 

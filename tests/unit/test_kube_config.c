@@ -176,6 +176,7 @@ static void what_is_named_and_missing_is_told(void **state) {
   t->flags = (mp_kube_flags){.kubeconfig = "/nonexistent/config"};
   must_fail(t, "could not read the kubeconfig `/nonexistent/config`", NULL);
   assert_string_equal(t->err.code, "ENOENT");
+  assert_non_null(strstr(t->err.hint, "the option `kubeconfig` names it"));
 }
 
 static void without_any_configuration_the_places_looked_at_are_told(void **state) {
@@ -183,6 +184,10 @@ static void without_any_configuration_the_places_looked_at_are_told(void **state
   must_fail(t, "no KUBECONFIG is set", NULL);
   setenv("KUBECONFIG", "/nonexistent/a:/nonexistent/b", 1);
   must_fail(t, "KUBECONFIG is /nonexistent/a:/nonexistent/b", NULL);
+  t->flags.context = "x";
+  must_fail(t, "there is no context `x`", NULL);
+  assert_non_null(strstr(t->err.hint, "KUBECONFIG is /nonexistent/a:/nonexistent/b"));
+  t->flags.context = NULL;
   put(t, "config", "contexts: [{name: x, context: {}}]");
   setenv("KUBECONFIG", t->path, 1);
   must_fail(t, "no context is chosen", NULL);

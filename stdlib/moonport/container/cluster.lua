@@ -12,6 +12,7 @@
 
 local errors = require "moonport.errors"
 local fs = require "moonport.fs"
+local nearest = require "moonport.nearest"
 
 local M = {
   --- The namespace where nothing says another one.
@@ -22,33 +23,62 @@ local M = {
 
 local _state = { open = {} } -- what opens it -> cluster; a connection serves all that needs it
 
+-- Like kubectl, no list where none of it is there: then it is not these files that lead anywhere.
 local function absolute_list(text)
-  local paths = {}
-  for path in text:gmatch "[^:]+" do paths[#paths + 1] = fs.absolute(path) end
-  return #paths > 0 and table.concat(paths, ":") or nil
+  local paths, found = {}, false
+  for path in text:gmatch "[^:]+" do
+    paths[#paths + 1] = fs.absolute(path)
+    found = found or fs.exists(paths[#paths])
+  end
+  return found and table.concat(paths, ":") or nil
 end
 
--- The files that kubectl would read. In full: a later command may be run from elsewhere.
-local function kubeconfig_of(wanted)
-  if wanted then return fs.absolute(wanted) end
-  local listed = os.getenv "KUBECONFIG"
-  if listed and listed ~= "" then return absolute_list(listed) end
+local function default_kubeconfig()
   local home = os.getenv "HOME"
   local default = home and home ~= "" and home .. "/.kube/config"
   return default and fs.exists(default) and default or nil
 end
 
-local function connect(kubeconfig, context)
+local function listed_kubeconfig()
+  local listed = os.getenv "KUBECONFIG"
+  return listed and listed ~= "" and listed or nil
+end
+
+-- The files that kubectl would read. In full: a later command may be run from elsewhere.
+local function kubeconfig_of(wanted)
+  if wanted then return fs.absolute(wanted) end
+  local listed = listed_kubeconfig()
+  if listed then return absolute_list(listed) end
+  return default_kubeconfig()
+end
+
+-- What may have been meant by a path where no file is.
+local function instead_of(path)
+  local folder, name = path:match "^(.*)/([^/]*)$"
+  local entries = try(fs.list, folder == "" and "/" or folder)
+  if not entries then return ("there is no folder `%s`"):format(folder) end
+  local names = {}
+  for _, entry in ipairs(entries) do names[#names + 1] = entry.name end
+  local near = nearest.find(name, names)
+  if near then return ("did you mean `%s/%s`?"):format(folder, near) end
+  local default = default_kubeconfig()
+  return default and ("`%s` is there"):format(default) or nil
+end
+
+-- `named_by` says in a hint who names a kubeconfig that is not there.
+local function connect(kubeconfig, context, named_by)
   local key = ("%s\n%s"):format(kubeconfig or "", context or "")
   local entry = _state.open[key]
   if not entry then
-    local kube = require "moonport.kube"
-    entry = {
-      cluster = kube.connect {
-        kubeconfig = kubeconfig, context = context, field_manager = M.FIELD_MANAGER,
-      },
-      kubeconfig = kubeconfig,
-    }
+    local cluster, why = try(require("moonport.kube").connect, {
+      kubeconfig = kubeconfig, context = context, field_manager = M.FIELD_MANAGER,
+    })
+    if errors.is(why, "kube", "ENOENT") then
+      local instead = instead_of(kubeconfig)
+      why.hint = named_by .. (instead and "; " .. instead or "")
+    end
+    if why then error(why, 0) end
+    entry = { cluster = cluster, kubeconfig = kubeconfig }
     _state.open[key] = entry
   end
   return entry.cluster, entry
@@ -68,7 +98,22 @@ end
 
 local function settings(ctx)
   local kube, own = ctx.config.kube or {}, ctx.manifest.container or {}
-  return own.kubeconfig or kube.kubeconfig, own.context or kube.context
+  return own.kubeconfig or kube.kubeconfig, own.context or kube.context,
+    own.kubeconfig and "`container.kubeconfig` of the manifest names it"
+      or "`kube.kubeconfig` of the site names it"
+end
+
+local function connect_for(ctx)
+  local wanted, context, named_by = settings(ctx)
+  return connect(kubeconfig_of(wanted), context, named_by)
+end
+
+--- Whether anything says which cluster, or where to look for it.
+-- @tparam context ctx
+-- @treturn boolean
+function M.is_named(ctx)
+  local wanted, context = settings(ctx)
+  return (wanted or context or listed_kubeconfig() or default_kubeconfig()) ~= nil
 end
 
 --- The name under which fields of a deployment's objects are owned.
@@ -90,16 +135,14 @@ end
 -- @treturn cluster
 -- @raise {kind="kube", code="config"}
 function M.open(ctx)
-  local wanted, context = settings(ctx)
-  return (connect(kubeconfig_of(wanted), context))
+  return (connect_for(ctx))
 end
 
 --- The identity of the cluster that manifest and site name. Asks it for its uid.
 -- @tparam context ctx
 -- @treturn table {kubeconfig, context, server, uid}
 function M.identity(ctx)
-  local wanted, context = settings(ctx)
-  local cluster, entry = connect(kubeconfig_of(wanted), context)
+  local cluster, entry = connect_for(ctx)
   local config = cluster.config
   return {
     kubeconfig = entry.kubeconfig,
@@ -140,12 +183,14 @@ local function another(identity, config, uid)
   }
 end
 
+local FOUND_BY_IT = "what was deployed through it is found by it; put it there again"
+
 --- Connects to a cluster again.
 -- @tparam table identity
 -- @treturn cluster
 -- @raise {kind="container", code="cluster"} where kubeconfig and context lead to another one now
 function M.reopen(identity)
-  local cluster, entry = connect(identity.kubeconfig, identity.context)
+  local cluster, entry = connect(identity.kubeconfig, identity.context, FOUND_BY_IT)
   local config = cluster.config
   if config.server ~= identity.server then
     local uid = uid_of(entry)

@@ -25,7 +25,9 @@ end
 -- The connection; nil where nothing says which cluster.
 local function connect(ctx)
   local cluster, why = try(clusters.open, ctx)
-  if why and not errors.is(why, "kube", "config") then error(why, 0) end
+  if why and (clusters.is_named(ctx) or not errors.is(why, "kube", "config")) then
+    error(why, 0)
+  end
   return cluster
 end
 
