@@ -1,8 +1,11 @@
 --- Sweeping: what killed commands and reboots left is finished, undone or removed.
 --
 -- Only what carries this store's mark is touched, and no deployment on which a command is at work.
+-- Nobody knows whether somebody looks at what an interrupted command has left, or is about to go on
+-- with it: a sweep that nobody asked for gives an `older_than` and leaves it alone until then.
 --
 -- @module moonport.gc
+local clock = require "moonport.clock"
 local copies = require "moonport.engine.copies"
 local errors = require "moonport.errors"
 local fs = require "moonport.fs"
@@ -13,8 +16,13 @@ local resources = require "moonport.resources"
 local runtime = require "moonport.state.runtime"
 local settle = require "moonport.engine.settle"
 local shared = require "moonport.engine.shared"
+local units = require "moonport.units"
 
-local M = {}
+local M = {
+  --- For how many seconds what was interrupted is left to whoever did that, where nobody asked for
+  -- a sweep.
+  PATIENCE = 24 * 3600,
+}
 
 -- One finding: does what is to be done (unless `dry`), and notes what became of it.
 local function act(sweep, what, fn)
@@ -52,22 +60,46 @@ local function refuse_left(report)
   end
 end
 
+-- What is to be done about a deployment: in words, and by which function.
+local function unfinished(env, row)
+  if settle.is_unsettled(row) then
+    return ("`%s`, interrupted while %s"):format(row.name, row.phase),
+      function()
+        local _, report = settle.run(env, row)
+        refuse_left(report)
+      end
+  elseif has_leftovers(env.state, row) then
+    return ("what steps of `%s` left"):format(row.name),
+      function()
+        refuse_left(settle.retire(env, row))
+      end
+  end
+end
+
+local function leave(sweep, what, row, age)
+  sweep.rows[#sweep.rows + 1] = {
+    what = what,
+    action = "left for now",
+    note = ("it was %s ago; deploy it again, or `moonport rm %s`"):format(
+      units.format_duration(math.max(age, 0) // 1),
+      row.name
+    ),
+  }
+end
+
 local function sweep_deployment(sweep, deployment)
   local env = sweep.env
   unless_busy(env.state, deployment.name, function()
     local row = env.state:deployment(deployment.name)
     if not row then
       return
-    elseif settle.is_unsettled(row) then
-      local what = ("`%s`, interrupted while %s"):format(row.name, row.phase)
-      act(sweep, what, function()
-        local _, report = settle.run(env, row)
-        refuse_left(report)
-      end)
-    elseif has_leftovers(env.state, row) then
-      act(sweep, ("what steps of `%s` left"):format(row.name), function()
-        refuse_left(settle.retire(env, row))
-      end)
+    end
+    local what, finish = unfinished(env, row)
+    local age = clock.now() - row.updated
+    if what and age < sweep.older_than then
+      return leave(sweep, what, row, age)
+    elseif what then
+      act(sweep, what, finish)
     end
     if not sweep.dry and env.state:deployment(deployment.name) then
       copies.prune(env.state:deployment_dir(row.name), env.state:revisions(row.id))
@@ -202,11 +234,19 @@ end
 
 --- Sweeps.
 -- @tparam table env {state, site, observer}
--- @tparam ?table options `dry`: only tell
+-- @tparam ?table options `dry`: only tell; `older_than`: leave what was interrupted, or could not
+-- be undone, less than so many seconds ago (default: 0)
 -- @treturn table list of {what, action, error, note}; action is "removed", "taken back", "failed",
--- "not looked at" (`note` says why), and in a dry run "would be ..."
+-- "left for now" and "not looked at" (`note` says why), and in a dry run "would be ..."
 function M.run(env, options)
-  local sweep = { env = env, dry = options and options.dry or false, rows = {}, lost = {} }
+  options = options or {}
+  local sweep = {
+    env = env,
+    dry = options.dry or false,
+    older_than = options.older_than or -math.huge, -- the clock may have been set back
+    rows = {},
+    lost = {},
+  }
   for _, deployment in ipairs(env.state:deployments()) do
     sweep_deployment(sweep, deployment)
   end

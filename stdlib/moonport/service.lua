@@ -243,12 +243,15 @@ function Service:restart(options)
   end)
 end
 
---- After a reboot: starts the service again if it was wanted running.
+--- After a reboot: starts the service again if it was wanted running. What a command that was
+-- interrupted since has left is somebody's to go on with, and stays.
 -- @treturn boolean true when something was done
 function Service:restore()
   local state = self._env.state
   -- What was never deployed has nothing to start.
   if self.deployment.want ~= "running" or not self.deployment.revision then
+    return false
+  elseif settle.is_unsettled(self.deployment) and self.deployment.boot_id == state.boot_id then
     return false
   end
   local done = false

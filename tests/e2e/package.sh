@@ -75,7 +75,7 @@ check_matches "$unit" '^ExecStart=/usr/bin/moonport restore$'
 
 it "sweeps at boot and on a timer"
 units=$(dirname "$unit")
-check_matches "$units/moonport-gc.service" '^ExecStart=/usr/bin/moonport gc$'
+check_matches "$units/moonport-gc.service" '^ExecStart=/usr/bin/moonport gc --older-than 24h$'
 check_matches "$units/moonport-gc.timer" '^OnBootSec='
 check_matches "$units/moonport-gc.timer" '^OnUnitInactiveSec='
 check_matches "$units/moonport-watch.service" '^ExecStart=/usr/bin/moonport watch$'

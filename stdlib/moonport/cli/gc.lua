@@ -5,11 +5,13 @@ local M = {
   summary = "Remove what killed commands and reboots left",
   description = "Finishes or undoes what killed commands left half done, and removes what carries "
     .. "this store's mark and belongs to no service.",
-  example = "moonport gc --dry-run\nmoonport gc",
+  example = "moonport gc --dry-run\nmoonport gc\nmoonport gc --older-than 24h",
 }
 
 local function configure(parser)
   parser:flag("--dry-run", "Only show what would be removed.")
+  parser:option("--older-than", "Leave what was interrupted less than TIME ago, as in 24h.")
+    :argname("TIME"):convert(options.duration)
   options.output(parser)
 end
 
@@ -41,7 +43,9 @@ end
 
 local function run(args)
   local opened <close> = env.open(args)
-  local rows = require("moonport.gc").run(opened, { dry = args.dry_run })
+  local rows = require("moonport.gc").run(opened, {
+    dry = args.dry_run, older_than = args.older_than,
+  })
   local failed = false
   for _, row in ipairs(rows) do failed = failed or row.error ~= nil end
   if args.output == "json" then

@@ -16,7 +16,8 @@ end
 local function run(args)
   local observer = require("moonport.cli.observer").new(true)
   local opened <close> = env.open(args, { observer = observer })
-  require("moonport.gc").run(opened)
+  local gc = require "moonport.gc"
+  gc.run(opened, { older_than = gc.PATIENCE })
   local services, names = require("moonport.service").list(opened), {}
   for index, service in ipairs(services) do names[index] = service.name end
   local report = each.report(args, names)

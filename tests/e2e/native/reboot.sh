@@ -52,13 +52,19 @@ reboot
 moonport restart web >/dev/null
 check_state web running
 
-it "a deployment that the reboot interrupted is undone by restore"
+it "a deployment that the reboot interrupted is left to whoever goes on with it, and gc undoes it"
 manifest slow "command = { '/bin/sleep', '1000' }, ready = { file = 'never', timeout = '60s' }"
 MOONPORT_FAILPOINT=journal.after_intent:ready moonport deploy slow.lua >slow.out 2>&1 || true
 check_state slow interrupted
 reboot
 moonport restore >restore.out 2>&1 || check_failed "$(<restore.out)"
 check_equal "supervisors of it" "$(pgrep -f "moonport-shim run --dir $MOONPORT_STATE/deployments/slow" || true)" ''
+check_state slow interrupted
+moonport gc --older-than 1h >gc.out 2>&1 || check_failed "$(<gc.out)"
+check_matches gc.out '^left for now: `slow`, interrupted while applying \(it was .* ago; deploy it again'
+check_state slow interrupted
+moonport gc >gc.out 2>&1 || check_failed "$(<gc.out)"
+check_matches gc.out '^`slow`, interrupted while applying +removed'
 
 moonport rm --force web stopped failing ended slow >rm.out 2>&1 || check_failed "$(<rm.out)"
 check_nothing_left
