@@ -3,7 +3,9 @@
 local change = require "moonport.container.change"
 local clusters = require "moonport.container.cluster"
 local errors = require "moonport.errors"
+local fs = require "moonport.fs"
 local helper = dofile(os.getenv "MP_SOURCE_DIR" .. "/tests/spec/container_helper.lua")
+local resource = require "moonport.container.resource"
 local workload = require "moonport.container.workload"
 
 local PARTS = { namespace = "fresh" }
@@ -24,8 +26,8 @@ describe("a pod in a new namespace", function()
         if answer then errors.raise(answer) end
         return object
       end,
-      wait = function(_, resource, name, _, options)
-        calls[#calls + 1] = ("wait %s %s/%s"):format(resource, options.namespace, name)
+      wait = function(_, which, name, _, options)
+        calls[#calls + 1] = ("wait %s %s/%s"):format(which, options.namespace, name)
         if not come then errors.raise { kind = "kube", code = "forbidden", message = "no" } end
         return true
       end,
@@ -80,6 +82,30 @@ describe("a cluster that does not answer", function()
         why.message)
       assert.matches("it failed", why.cause.message, 1, true)
     end
+  end)
+
+  it("is told as that when an object on it is removed, by the address that was asked", function()
+    local dir = fs.temp_dir { name = "mp-apply-" }
+    fs.write(dir .. "/config", [[
+current-context: moon
+contexts: [{name: moon, context: {cluster: one}}]
+clusters: [{name: one, cluster: {server: "https://127.0.0.1:1"}}]
+]])
+    local function removing(server)
+      local _, why = try(resource.remove, {
+        cluster = { kubeconfig = dir .. "/config", context = "moon", server = server, uid = "u" },
+        namespace = "blueprints", api_version = "v1", kind = "Pod", name = "x", mark = {},
+      })
+      return why
+    end
+    for _, server in ipairs { "https://127.0.0.1:1", "https://moved:6443" } do
+      local why = removing(server)
+      assert.is_true(errors.is(why, "container", "unreachable"), tostring(why))
+      assert.equal("the cluster of context `moon` at https://127.0.0.1:1 does not answer",
+        why.message)
+      assert.truthy(why.cause)
+    end
+    fs.remove_tree(dir)
   end)
 
   it("is not the one that refuses", function()

@@ -138,4 +138,6 @@ function M.undo(ctx, intent)
   end
 end
 
+M.undo = clusters.explaining(M.undo, clusters.of_step)
+
 return M

@@ -183,22 +183,6 @@ local function another(identity, config, uid)
   }
 end
 
-local FOUND_BY_IT = "what was deployed through it is found by it; put it there again"
-
---- Connects to a cluster again.
--- @tparam table identity
--- @treturn cluster
--- @raise {kind="container", code="cluster"} where kubeconfig and context lead to another one now
-function M.reopen(identity)
-  local cluster, entry = connect(identity.kubeconfig, identity.context, FOUND_BY_IT)
-  local config = cluster.config
-  if config.server ~= identity.server then
-    local uid = uid_of(entry)
-    if not uid or uid ~= identity.uid then another(identity, config, uid) end
-  end
-  return cluster
-end
-
 -- Failures of the way to a server: it was not asked.
 local AWAY = { connect = true, resolve = true, timeout = true, proxy = true }
 
@@ -215,17 +199,52 @@ function M.explain(config, why, hint)
   }
 end
 
---- A verb of a service that tells so when the cluster of the service does not answer.
--- @tparam function verb its first argument is a context
+local FOUND_BY_IT = "what was deployed through it is found by it; put it there again"
+
+--- Connects to a cluster again.
+-- @tparam table identity
+-- @treturn cluster
+-- @raise {kind="container", code="cluster"} where kubeconfig and context lead to another one now
+function M.reopen(identity)
+  local cluster, entry = connect(identity.kubeconfig, identity.context, FOUND_BY_IT)
+  local config = cluster.config
+  if config.server ~= identity.server then
+    local uid, why = try(uid_of, entry)
+    if why then error(M.explain(config, why), 0) end
+    if not uid or uid ~= identity.uid then another(identity, config, uid) end
+  end
+  return cluster
+end
+
+--- What is done on a cluster, telling so when that does not answer.
+-- @tparam function act
+-- @tparam[opt] function place_of gives of the same arguments what has the `cluster`: `M.of_service`
+-- unless told
 -- @treturn function
-function M.explaining(verb)
-  return function(ctx, ...)
-    local results = table.pack(pcall(verb, ctx, ...))
+function M.explaining(act, place_of)
+  return function(...)
+    local results = table.pack(pcall(act, ...))
     if results[1] then return table.unpack(results, 2, results.n) end
-    local intent = ctx.intents.pod
-    error(intent and M.explain(intent.cluster, results[2]) or results[2], 0)
+    local place = (place_of or M.of_service)(...)
+    error(place and place.cluster and M.explain(place.cluster, results[2]) or results[2], 0)
   end
 end
+
+--- For `explaining`: where the service of a context is.
+-- @tparam context ctx
+-- @treturn ?table
+function M.of_service(ctx) return ctx.intents.pod end
+
+--- For `explaining`: where a step acts.
+-- @tparam context _
+-- @tparam table intent
+-- @treturn table
+function M.of_step(_, intent) return intent end
+
+--- For `explaining`: where a resource is.
+-- @tparam table identity
+-- @treturn table
+function M.of_resource(identity) return identity end
 
 --- The cluster as people know it.
 -- @tparam table identity

@@ -337,7 +337,7 @@ local function lost_users(cluster, identity, state)
 end
 
 M.resource = {
-  remove = M.release,
+  remove = clusters.explaining(M.release, clusters.of_resource),
   describe = function(identity)
     return ("use of %s/%s on %s"):format(identity.namespace, identity.names[1],
       clusters.describe(identity.cluster))

@@ -259,9 +259,9 @@ end
 -- The resource kind: our store's use of a namespace.
 
 M.resource = {
-  remove = function(identity)
+  remove = clusters.explaining(function(identity)
     M.release(clusters.reopen(identity.cluster), identity.name, identity.store)
-  end,
+  end, clusters.of_resource),
   describe = function(identity)
     return ("%s on %s"):format(identity.name, clusters.describe(identity.cluster))
   end,

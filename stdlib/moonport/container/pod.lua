@@ -292,4 +292,6 @@ function M.stop(ctx, intent, options)
   end
 end
 
+M.undo = clusters.explaining(M.undo, clusters.of_step)
+
 return M

@@ -95,10 +95,7 @@ local function own_grace(object)
   return pod.terminationGracePeriodSeconds or 0
 end
 
---- Removes an object and waits until it is gone. Fine where it is already, or is not ours.
--- @tparam table identity
--- @tparam[opt] table options `grace` (seconds, for pods), `wait = false`
-function M.remove(identity, options)
+local function remove(identity, options)
   options = options or {}
   local cluster = clusters.reopen(identity.cluster)
   local object = M.find(cluster, identity)
@@ -113,6 +110,12 @@ function M.remove(identity, options)
   if options.wait == false then return end
   M.wait_gone(cluster, identity, object, GONE_SECONDS + grace)
 end
+
+--- Removes an object and waits until it is gone. Fine where it is already, or is not ours.
+-- @function remove
+-- @tparam table identity
+-- @tparam[opt] table options `grace` (seconds, for pods), `wait = false`
+M.remove = clusters.explaining(remove, clusters.of_resource)
 
 --- The object for people.
 -- @tparam table identity

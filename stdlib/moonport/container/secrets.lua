@@ -146,4 +146,8 @@ function M.keystore.undo(ctx, intent)
   undo(ctx, "keystore", intent)
 end
 
+for _, part in ipairs { M.environment, M.keystore } do
+  part.undo = clusters.explaining(part.undo, clusters.of_step)
+end
+
 return M

@@ -55,6 +55,7 @@ deploy svc.lua
 cp kubeconfig kept
 sed -i 's|server: .*|server: https://127.0.0.1:1|' kubeconfig
 refused 1 'could not be removed whole: step `pod`' rm svc
+check_matches refused.err 'not undone .*the cluster of context `[^`]*` at https://127.0.0.1:1 does not answer$'
 cp kept kubeconfig
 deploy other.lua
 moonport rm --quiet other >rm.out 2>&1 || check_failed "$(<rm.out)"
