@@ -1,6 +1,7 @@
 --- Ending a virtual machine: the power button, then the VMM's own end, then SIGKILL.
 --
--- Each rung is told: to the operator, and among the service's events.
+-- Each rung is among the service's events. A lower one than was asked for takes from the guest what
+-- it had not written, so the operator is told.
 -- @module moonport.hypervisor.stop
 
 local errors = require "moonport.errors"
@@ -18,8 +19,8 @@ local SLACK_SECONDS = 10
 -- A VMM answers at once, or it hangs.
 local ASK_SECONDS = 5
 
-local function tell(ctx, rung, text)
-  ctx:progress("%s", text)
+local function tell(ctx, rung, text, is_lower)
+  ctx[is_lower and "warn" or "progress"](ctx, "%s", text)
   ctx.state:add_event({ id = ctx.id, name = ctx.name }, "stop", { rung = rung, text = text })
 end
 
@@ -55,6 +56,9 @@ local function begin(intent, seconds)
 end
 
 local function because(why)
+  if errors.is(why, "task", "timeout") then
+    return (" (it has not answered within %d s)"):format(ASK_SECONDS)
+  end
   return why and (" (%s)"):format(errors.is(why) and why.message or tostring(why)) or ""
 end
 
@@ -68,19 +72,21 @@ local function wake(intent)
 end
 
 local function climb_down(ctx, intent, grace)
+  local pressed, quit, why
   if grace > 0 then
     wake(intent)
-    local pressed, why = ask(intent, "power_button")
+    pressed, why = ask(intent, "power_button")
     tell(ctx, "power-button", pressed
       and ("pressed the power button; the guest has %g s to shut down"):format(grace)
       or ("the power button could not be pressed%s"):format(because(why)))
     if wait_end(intent, pressed and grace or 0) then return "power-button" end
   end
-  local quit, why = ask(intent, "shutdown")
-  tell(ctx, "shutdown", quit and "the guest did not shut down in time: the VMM was told to quit"
-    or ("the VMM does not answer%s"):format(because(why)))
+  quit, why = ask(intent, "shutdown")
+  tell(ctx, "shutdown", not quit and ("the VMM does not answer%s"):format(because(why))
+    or pressed and "the guest did not shut down in time: the VMM was told to quit"
+    or "the VMM was told to quit", pressed)
   if quit and wait_end(intent, QUIT_SECONDS) then return "shutdown" end
-  tell(ctx, "kill", "the VMM did not quit: it is killed")
+  tell(ctx, "kill", ("the VMM did not quit: it is killed%s"):format(because(why)), true)
   return "kill"
 end
 

@@ -89,6 +89,7 @@ guest deaf "command = { '/bin/sh', '-c', [[trap '' TERM; echo deaf; while :; do 
 deploy deaf.lua
 moonport stop --grace 1s deaf >stop.out 2>&1 || check_failed "$(<stop.out)"
 check_state deaf stopped
+check_matches stop.out '^warning: deaf: the guest did not shut down in time: the VMM was told to quit$'
 moonport run "$HYPERVISOR/rungs.lua" deaf >rungs.out
 check_equal "rungs" "$(tr '\n' ' ' <rungs.out)" 'power-button shutdown '
 moonport rm deaf >rm.out 2>&1 || check_failed "$(<rm.out)"
