@@ -124,16 +124,27 @@ local function note(store, source, record, expected)
   })
 end
 
-local function fetch(store, source, progress)
+-- Tells, on the way out of what was cancelled, with how much the next command goes on.
+local function telling_kept(path, interrupted)
+  return setmetatable({}, { __close = function(_, why)
+    if errors.is(why, "task", "cancelled") then
+      local kept = try(fs.stat, path .. ".part") or try(fs.stat, path)
+      interrupted(kept and kept.size or 0)
+    end
+  end })
+end
+
+local function fetch(store, source, progress, interrupted)
   local path = store:download_path(source)
+  local guard <close> = telling_kept(path, interrupted) -- luacheck: ignore guard
   local got = download.image(source, path, progress)
   local record = take(store, source, path, progress)
   fs.remove(path, { if_exists = true })
   return note(store, source, record, got.expected)
 end
 
-local function obtain(store, source, progress)
-  if source.url then return fetch(store, source, progress) end
+local function obtain(store, source, progress, interrupted)
+  if source.url then return fetch(store, source, progress, interrupted) end
   local record = take(store, source, source.path, progress)
   return note(store, source, record, { sha256 = source.sha256 })
 end
@@ -164,7 +175,7 @@ local function provide(store, source, env)
     record = store:find(source)
   end
   local fetched = not record
-  record = record or obtain(store, source, progress)
+  record = record or obtain(store, source, progress, env.interrupted or quiet)
   record.fetched = fetched
   return record
 end
@@ -201,8 +212,10 @@ end
 --   `arch`; `kernel` and `initrd` to boot in place of the image's own
 -- @tparam table env `state`; `config` of the site, for its mirrors; `progress`: a function that is
 --   called with a text and, where they are known, how much is done and of how much; `refresh=true`
---   asks the publisher whether there is a newer one; `ctx`: that of the step which is going to use
---   the image, which keeps it from being removed as long as the deployment has it
+--   asks the publisher whether there is a newer one; `interrupted`: a function that is called,
+--   where a download is cancelled, with how many bytes of it are kept for the next command; `ctx`:
+--   that of the step which is going to use the image, which keeps it from being removed as long as
+--   the deployment has it
 -- @treturn table `digest`, `path` of the raw disk, `format` it came in, `size` that the guest sees,
 --   `kernel`, `initrd`, `root` for the kernel's command line, `arch`, `created`, `sources`, and
 --   `fetched`: whether anything was to be done

@@ -117,6 +117,18 @@ describe("ui progress", function()
     assert.truthy(written:match("^build: failed after "))
   end)
 
+  it("tells of an interruption as that", function()
+    local written = lines_of(function()
+      local work = task.spawn(ui.progress, "build", function() task.sleep(60) end,
+        { always = true })
+      task.sleep(0)
+      work:cancel()
+      pcall(work.await, work)
+      task.sleep(0)
+    end)
+    assert.truthy(written:match("^build: interrupted after "), written)
+  end)
+
   it("leaves no task behind", function()
     task.scope(function() ui.progress("quick", function() end) end)
   end)

@@ -97,14 +97,21 @@ local function show_progress(progress)
   end
 end
 
+local function tell_kept(kept)
+  if kept.bytes == 0 then return end
+  require("moonport.ui").note(("%s of it are kept: the same command goes on from there, and "
+    .. "`moonport image prune` removes them"):format(size(kept.bytes)))
+end
+
 function actions.pull(args, env)
   local image, ui = require "moonport.image", require "moonport.ui"
   local wanted = image.parse(args.source)
   wanted.sha256 = args.checksum
+  local kept <close> = setmetatable({ bytes = 0 }, { __close = tell_kept })
   local got = ui.progress("image " .. args.source, function(progress)
     return image.ensure(wanted, {
       state = env.state, config = env.site.config, refresh = true,
-      progress = show_progress(progress),
+      progress = show_progress(progress), interrupted = function(bytes) kept.bytes = bytes end,
     })
   end)
   if args.output == "json" then

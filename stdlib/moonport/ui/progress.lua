@@ -2,6 +2,7 @@
 -- plain lines elsewhere.
 
 local clock = require "moonport.core.clock"
+local errors = require "moonport.errors"
 local secret = require "moonport.core.secret"
 local style = require "moonport.ui.style"
 local task = require "moonport.task"
@@ -127,7 +128,8 @@ local function finish(self, err)
   remove(self)
   if self.hush or not (self.visible or self.always) then return end
   local took = text.duration(elapsed(self))
-  local word = err == nil and "done" or "failed"
+  local word = err == nil and "done" or errors.is(err, "task", "cancelled") and "interrupted"
+    or "failed"
   if style.has_colour("stderr") then
     word = style.paint(err == nil and "green" or "red", word)
   end
