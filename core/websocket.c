@@ -267,6 +267,7 @@ static void move_bytes(mp_websocket *self) {
     mp_websocket_write_frames_(self); /* pongs, and our half of a good-bye */
   if (!over(self) && said_good_bye(self))
     mp_websocket_end_(self);
+  mp_websocket_check_times_(self);
 }
 
 static int wanted_events(const mp_websocket *self) {
@@ -326,7 +327,6 @@ void mp_websocket_arm_(mp_websocket *self) {
 
 void mp_websocket_turn_(mp_websocket *self) {
   self->refs++;
-  mp_websocket_check_times_(self);
   if (self->opening.active)
     mp_websocket_opening_turn_(self);
   else if (self->phase == MP_WEBSOCKET_OPEN)

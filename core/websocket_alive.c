@@ -9,6 +9,8 @@
 #include <sys/socket.h>
 
 #define DEAD_AFTER 3 /* times ping_ms without a byte */
+#define ASKED_LEAST                                                                                \
+  2 /* and so many looks, ping_ms apart: a process that was stopped has not asked */
 
 /* A ping carries its number. */
 void mp_websocket_send_ping_(mp_websocket *self) {
@@ -47,23 +49,36 @@ static bool tcp_answers(const mp_websocket *self, uint64_t limit) {
 
 static bool is_dead(const mp_websocket *self, uint64_t silent) {
   uint64_t limit = self->ping_ms * DEAD_AFTER;
-  if (silent < limit)
+  if (silent < limit || self->asked < ASKED_LEAST)
     return false;
   bool may_be_busy = self->may_stall && self->ponged_id < self->needed_id;
   return !may_be_busy || !tcp_answers(self, limit);
 }
 
+void mp_websocket_heard_(mp_websocket *self) {
+  self->heard_at = mp_loop_now(self->loop);
+  self->asked = 0;
+}
+
+static void ask(mp_websocket *self) {
+  self->asked++;
+  if (self->stalled)
+    return;
+  mp_websocket_send_ping_(self);
+  mp_websocket_write_frames_(self);
+}
+
 static void check_peer(mp_websocket *self, uint64_t now) {
   if (!mp_websocket_wants_input_(self))
-    self->heard_at = now; /* it is us who do not listen */
+    mp_websocket_heard_(self); /* it is us who do not listen */
   uint64_t silent = now - self->heard_at;
   self->next_ping = now + self->ping_ms;
   if (is_dead(self, silent)) {
     mp_websocket_fail_(self, MP_TIMEOUT, "nothing was heard of `%s` for %.3g s", self->url,
                        (double)silent / 1000);
     mp_error_hint(&self->error, "it does not answer pings: the peer or the way to it is gone");
-  } else if (silent * 2 >= self->ping_ms && !self->stalled) {
-    mp_websocket_send_ping_(self);
+  } else if (silent * 2 >= self->ping_ms) {
+    ask(self);
   }
 }
 

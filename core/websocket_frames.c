@@ -36,7 +36,7 @@ static bool refill(mp_websocket *self) {
   self->in_at = self->in_len = 0;
   switch (mp_http_receive(self->http, self->in, sizeof self->in, &self->in_len, &self->lost)) {
   case MP_HTTP_MOVED:
-    self->heard_at = mp_loop_now(self->loop);
+    mp_websocket_heard_(self);
     self->budget -= self->in_len < self->budget ? self->in_len : self->budget;
     return true;
   case MP_HTTP_AGAIN:
@@ -140,11 +140,23 @@ static void message_came(wslay_event_context_ptr frames,
   }
 }
 
+/* Whose doing it was, as far as this end knows, and since when there was nothing. */
 static void input_ended(mp_websocket *self) {
+  mp_auto_error mp_error err = MP_ERROR_INIT;
+  double silent = (double)(mp_loop_now(self->loop) - self->heard_at) / 1000;
+  const char *cut = self->cut.domain ? "; sending had failed: " : "";
+  const char *how = self->cut.domain ? self->cut.message : "";
   if (self->lost.domain)
-    mp_websocket_fail_with_(self, &self->lost);
+    mp_error_set(&err, self->lost.domain, self->lost.code,
+                 "%s, %.3g s after it was last heard of%s%s", self->lost.message, silent, cut, how);
   else
-    mp_websocket_fail_(self, "closed", "`%s` ended the connection without a good-bye", self->url);
+    mp_error_set(&err, MP_WEBSOCKET, "closed",
+                 "`%s` ended the connection without a good-bye, %.3g s after it was last heard "
+                 "of%s%s",
+                 self->url, silent, cut, how);
+  if (self->lost.hint)
+    mp_error_hint(&err, "%s", self->lost.hint);
+  mp_websocket_fail_with_(self, &err);
 }
 
 /* libwslay has queued a close of its own that says what was wrong. */

@@ -132,6 +132,7 @@ struct mp_websocket {
   /* alive */
   uint64_t timer_due; /* what the timer is set to; 0: it is not */
   uint64_t ping_ms, heard_at, next_ping, opening_due;
+  unsigned asked;              /* how often since something was heard */
   uint64_t ping_id, ponged_id; /* of the last sent, of the last answered */
   uint64_t needed_id;          /* once answered, the peer has read all data sent before */
   bool may_stall;
@@ -172,7 +173,9 @@ void mp_websocket_free_message_(mp_websocket_message *message);
 void mp_websocket_send_ping_(mp_websocket *self);
 void mp_websocket_ponged_(mp_websocket *self, const uint8_t *bytes, size_t len);
 void mp_websocket_data_sent_(mp_websocket *self);
-void mp_websocket_check_times_(mp_websocket *self);        /* what is due by now */
+void mp_websocket_heard_(mp_websocket *self); /* a byte of the peer's */
+/* What is due by now; once all that has come was read: who is late may be us. */
+void mp_websocket_check_times_(mp_websocket *self);
 uint64_t mp_websocket_next_due_(const mp_websocket *self); /* loop time; UINT64_MAX: nothing */
 
 #endif

@@ -145,6 +145,7 @@ void mp_websocket_opening_turn_(mp_websocket *self) {
     send_request(self);
     read_answer(self);
   }
+  mp_websocket_check_times_(self);
   if (self->phase == MP_WEBSOCKET_OPEN || self->phase == MP_WEBSOCKET_CLOSED)
     report(self);
 }

@@ -219,6 +219,62 @@ static void a_peer_that_may_stall_is_not_dead_while_its_tcp_answers(void **state
   }
 }
 
+static void speak_and_echo(int fd, const char *request, void *data) {
+  mp_peer peer;
+  mp_peer_begin(&peer, fd, request, NULL);
+  mp_peer_send(&peer, WSLAY_TEXT_FRAME, "meanwhile", 9);
+  while (mp_peer_read(&peer) && mp_peer_send(&peer, peer.opcode, peer.bytes, peer.len))
+    ;
+  mp_peer_end(&peer);
+  (void)data;
+}
+
+/* A process that was stopped, or a machine that had no time for it, is late itself: what has come
+ * is read, and the peer asked, before its silence counts. */
+static void a_stop_of_this_process_is_no_silence_of_the_peer(void **state) {
+  mp_raw_server server;
+  request request;
+  received got = {0};
+  mp_op *op;
+  mp_raw_start(&server, speak_and_echo, NULL);
+  to(&request, server.url)->options.ping_ms = 200;
+  mp_websocket *websocket = open_with(*state, &request);
+  for (int stop = 0; stop < 2; stop++) {
+    usleep(1000000);
+    assert_message(*state, websocket, stop == 0 ? "meanwhile" : "still here");
+    send_text(*state, websocket, "still here");
+  }
+  assert_message(*state, websocket, "still here");
+  usleep(1000000);
+  start_receive(websocket, &got, &op);
+  pass_time(*state, 200);
+  assert_int_equal(got.calls, 0);
+  mp_websocket_free(websocket);
+  run_while_none(*state, &got.calls);
+  forget(&got);
+  mp_raw_stop(&server);
+}
+
+static void agree_and_say_nothing_more(int fd, const char *request, void *data) {
+  mp_peer_agree(fd, request, NULL);
+  (void)data;
+}
+
+static void a_connection_that_broke_tells_who_ended_it_and_how_long_it_was_silent(void **state) {
+  mp_raw_server server;
+  received got = {0};
+  mp_raw_start(&server, agree_and_say_nothing_more, NULL);
+  mp_websocket *websocket = open_at(*state, server.url);
+  receive(*state, websocket, &got);
+  assert_true(mp_error_is(&got.err, "closed"));
+  assert_non_null(strstr(got.err.message, server.url + strlen("http")));
+  assert_non_null(strstr(got.err.message, " ended the connection without a good-bye, "));
+  assert_non_null(strstr(got.err.message, " s after it was last heard of"));
+  forget(&got);
+  mp_websocket_free(websocket);
+  mp_raw_stop(&server);
+}
+
 static void a_ping_is_answered_or_ends_with_the_connection(void **state) {
   mp_raw_server server;
   outcome pong = {0};
@@ -360,6 +416,8 @@ int main(void) {
       http_test(a_silent_peer_is_noticed),
       http_test(a_quiet_peer_that_answers_pings_lives),
       http_test(a_peer_that_may_stall_is_not_dead_while_its_tcp_answers),
+      http_test(a_stop_of_this_process_is_no_silence_of_the_peer),
+      http_test(a_connection_that_broke_tells_who_ended_it_and_how_long_it_was_silent),
       http_test(a_ping_is_answered_or_ends_with_the_connection),
       http_test(opening_can_be_cancelled_at_every_turn),
       http_test(freeing_it_ends_what_is_under_way),
