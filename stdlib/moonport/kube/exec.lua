@@ -161,6 +161,13 @@ end
 -- much it is; a slow reader holds it up. It may run as long as it likes; a server or network that
 -- is gone is noticed within half a minute. A cancel ends the connection: Kubernetes then hangs up
 -- the program's terminal, and leaves one without a terminal running.
+--
+-- Nodes with containerd before 2.0 do two things to a program's input that no client can change or
+-- notice (`kubectl exec` has them too). It ends as soon as the program has closed its stdout or
+-- stderr, as the shell's last command does that writes to a file: keep the shell, by
+-- `{ "sh", "-c", "cat >file; exit $?" }`, and compare a digest where it matters. And a program that
+-- ends with more than some 100 KiB of its input unread is never said to have ended: give a
+-- `timeout`.
 -- @function Cluster:exec
 -- @tparam string pod
 -- @tparam table command the program and its arguments as a list; and of the options of

@@ -176,14 +176,27 @@ describe("a program in a pod", function()
     assert.is_true(growth < 48 * 1024, growth .. " KiB out")
     growth = helper.growth(cluster, [[
       local block, given = ("x"):rep(1 << 20), 0
-      cluster:exec("one", {
-        "sh", "-c", "sleep 2; head -c 104857600 >/dev/null", container = "main",
+      local result = cluster:exec("one", {
+        "sh", "-c", "sleep 2; head -c 104857600 | wc -c", container = "main",
         stdin_ends = false, stdin = function()
           given = given + 1
           return given <= 100 and block or nil
         end,
-      })]])
+      })
+      assert(result.stdout == "104857600\n", result.stdout)]])
     assert.is_true(growth < 48 * 1024, growth .. " KiB in")
+  end)
+
+  -- containerd before 2.0 ends the input of a program that has closed one of its outputs.
+  it("that ends while much input is under way is told of", function()
+    local block = ("x"):rep(MIB)
+    for _ = 1, 10 do
+      local result = exec {
+        "sh", "-c", "sleep 0.5; exec head -c 104857600 >/dev/null", stdin_ends = false,
+        stdin = function() return block end,
+      }
+      assert.equal(0, result.code)
+    end
   end)
 
   it("can be timed out, and the next one runs", function()

@@ -14,6 +14,7 @@ local STDIN, STDOUT, STDERR, STATUS, RESIZE = 0, 1, 2, 3, 4
 local CLOSE = "\255"
 
 local PIECE = 32768 -- bytes of a message
+local AHEAD = 256 << 10 -- bytes of input that may be under way on V4
 local STATUS_MOST = 1 << 20 -- bytes of how it ended
 local PING = 10 -- seconds; three times as long and silent means dead
 
@@ -82,6 +83,7 @@ function M.open(cluster, target)
   end
   return setmetatable({
     ws = ws, cluster = cluster, target = target, can_end = ws.protocol == V5,
+    ahead = 0,
   }, Session)
 end
 
@@ -91,10 +93,23 @@ local function send(self, channel, bytes)
   return self.ws:send(string.char(channel) .. bytes)
 end
 
+-- On V4 it is the container engine that answers, behind proxies each of which drops what it holds
+-- of one direction once the other breaks. Where much input is still under way when the program
+-- ends, the news of its end is so lost. A pong says that the engine has taken all before it.
+local function give(self, bytes)
+  send(self, STDIN, bytes)
+  if self.can_end then return end
+  self.ahead = self.ahead + #bytes
+  if self.ahead >= AHEAD then
+    self.ahead = 0
+    self.ws:ping()
+  end
+end
+
 -- Bytes (a string or a secret) for its input; waits while it does not read.
 function Session:write(bytes)
-  if type(bytes) ~= "string" or #bytes <= PIECE then return send(self, STDIN, bytes) end
-  for at = 1, #bytes, PIECE do send(self, STDIN, bytes:sub(at, at + PIECE - 1)) end
+  if type(bytes) ~= "string" or #bytes <= PIECE then return give(self, bytes) end
+  for at = 1, #bytes, PIECE do give(self, bytes:sub(at, at + PIECE - 1)) end
 end
 
 -- Its input ends. A terminal gets the character that means so.
@@ -126,34 +141,33 @@ local function fate_of(self)
   return "the pod runs; what it began may run on"
 end
 
--- Nobody can tell any more how it ended.
-local function raise_lost(self, cause)
+-- Nobody can tell any more how it ended. why: how the connection did.
+local function raise_lost(self, why, cause)
   local target = self.target
   errors.raise {
     kind = "kube", code = "lost", exit = "unknown", cause = cause,
-    message = ("the connection to `%s` in pod `%s` ended before it did; its exit code is unknown%s")
-      :format(target.command[1], target.pod, cause and ": " .. cause.message or ""),
+    message = ("the connection to `%s` in pod `%s` ended before it did; its exit code is unknown: "
+      .. "%s"):format(target.command[1], target.pod, why),
     hint = fate_of(self),
   }
 end
 
+-- The next message; nil once it has said how it ended, with a good-bye or without.
 local function receive(self)
-  local received = table.pack(pcall(self.ws.receive, self.ws))
-  if received[1] then return received[2] end
-  local err = received[2]
-  if errors.is(err, "task", "cancelled") then error(err, 0) end
-  if not self.status then raise_lost(self, err) end
-  return nil -- it has said how it ended, if not good-bye
+  local ok, message, code, reason = pcall(self.ws.receive, self.ws)
+  if ok and message then return message end
+  if not ok and errors.is(message, "task", "cancelled") then error(message, 0) end
+  if self.status then return nil end
+  if not ok then raise_lost(self, message.message or tostring(message), message) end
+  raise_lost(self, ("the server closed it with code %d%s"):format(code,
+    reason ~= "" and ": " .. reason or ""))
 end
 
 -- The next bytes: the channel (1 or 2) and the bytes; nil at the end.
 function Session:next()
   while true do
     local message = receive(self)
-    if not message then
-      if not self.status then raise_lost(self) end
-      return nil
-    end
+    if not message then return nil end
     local channel = message:byte(1)
     if channel == STATUS then
       self.status = ((self.status or "") .. message:sub(2)):sub(1, STATUS_MOST)
