@@ -15,13 +15,13 @@ enum {
   FILE_NAME_MAX = 64,
 };
 
-/* Records on their way into the log that is being written. Static, so that an idle shim has no page
- * of it: what malloc gives is touched at both ends. */
+/* Records on their way into the log that is being written. Static, so that an idle shim has one
+ * page of it: what malloc gives is touched at both ends. */
 static struct {
-  char data[MP_SHIM_BATCH_MAX];
   size_t len;
   uint64_t bytes; /* what the service wrote of it */
   uint64_t lines;
+  char data[MP_SHIM_BATCH_MAX];
 } batch;
 
 static void file_name(const mp_shim_log *log, unsigned number, char out[FILE_NAME_MAX]) {

@@ -48,11 +48,12 @@ typedef struct {
   int gap_errno; /* why */
 } mp_shim_log;
 
-/* One of the streams that go into a log: set its name, the rest is zero at first. */
+/* One of the streams that go into a log: set its name and where it holds bytes, `len` is zero at
+ * first. */
 typedef struct {
   const char *name; /* "stdout" or "stderr" */
+  char *held;       /* borrowed: room for MP_SHIM_LINE_MAX bytes that do not make a record yet */
   size_t len;
-  char held[MP_SHIM_LINE_MAX]; /* bytes that do not make a record yet */
 } mp_shim_stream;
 
 /* Opens for appending; a record torn by a crash is ended with a newline. */

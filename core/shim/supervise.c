@@ -225,8 +225,8 @@ static int open_logs(mp_shim_supervisor *sup, mp_shim_error *err) {
   if (mp_shim_log_open(&sup->log, dir, "log", spec->log_max_size, spec->log_max_files, err) < 0 ||
       mp_shim_log_open(&sup->notes, dir, "shim.log", NOTES_MAX_SIZE, NOTES_MAX_FILES, err) < 0)
     return -1;
-  sup->streams[0].name = "stdout";
-  sup->streams[1].name = "stderr";
+  sup->streams[0] = (mp_shim_stream){.name = "stdout", .held = sup->held[0]};
+  sup->streams[1] = (mp_shim_stream){.name = "stderr", .held = sup->held[1]};
   return 0;
 }
 

@@ -112,6 +112,9 @@ typedef struct {
   bool due_started;
   bool due_start_failed;
   bool due_ended;
+
+  /* Of the streams. Behind all else, so that what nothing was written to is never touched. */
+  char held[2][MP_SHIM_LINE_MAX];
 } mp_shim_supervisor;
 
 /* supervise.c */

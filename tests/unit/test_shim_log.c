@@ -16,6 +16,7 @@ typedef struct {
   mp_shim_log log;
   mp_shim_stream out;
   mp_shim_stream err;
+  char held[2][MP_SHIM_LINE_MAX];
 } fixture;
 
 static int setup(void **state) {
@@ -24,8 +25,8 @@ static int setup(void **state) {
   if (mkdtemp(f->path) == NULL)
     return -1;
   f->dir = open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  f->out.name = "stdout";
-  f->err.name = "stderr";
+  f->out = (mp_shim_stream){.name = "stdout", .held = f->held[0]};
+  f->err = (mp_shim_stream){.name = "stderr", .held = f->held[1]};
   f->log.fd = -1;
   *state = f;
   return 0;
