@@ -331,6 +331,15 @@ COMMIT
     assert.is_true(blockers[1].certain)
     put(state, here.record(1))
     assert.equal("timeout", here.drops("g1", OUTSIDE, 80))
+    local child = process.spawn { os.getenv "MOONPORT", "watch", "--state", state.dir,
+      stdout = "pipe" }
+    local said = {}
+    for line in function() return child:read_line() end do
+      said[#said + 1] = line
+      if line:find("legacy iptables has rules", 1, true) then break end
+    end
+    child:close()
+    assert.matches("the kernel tells of no change of them", said[#said], 1, true)
     process.run { "iptables-legacy", "-P", "FORWARD", "ACCEPT" }
     assert.same({}, firewall.blockers())
     assert.equal(UPLINK, here.ask("g1", OUTSIDE, 80))

@@ -27,6 +27,10 @@ end
 
 local SAY = {
   watching = function() return "watching" end,
+  unheard = function(event)
+    return ("%s has rules, and the kernel tells of no change of them: what they come to drop is "
+      .. "seen only when nftables changes too"):format(event.program)
+  end,
   mended = function(event)
     return ("mended: the firewall %s%s"):format(WHAT[event.what] or event.what, who(event))
   end,

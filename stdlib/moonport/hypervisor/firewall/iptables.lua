@@ -225,6 +225,20 @@ function M.legacy()
   return {}, "legacy iptables has rules, and " .. why
 end
 
+--- Whether legacy iptables does anything here. The kernel tells nobody of its changes.
+-- @treturn boolean true also where that could not be read
+function M.legacy_is_used()
+  local tables, problem = M.legacy()
+  for _, table_ in ipairs(tables) do
+    for _, chain in ipairs(table_.chains) do
+      if #chain.rules > 0 or chain.policy == "drop" then
+        return true
+      end
+    end
+  end
+  return problem ~= nil
+end
+
 --- The rules of iptables-nft, as it understands them itself.
 -- @treturn ?table list of tables; nil where its program is missing
 function M.nft()

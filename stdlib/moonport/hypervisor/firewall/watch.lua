@@ -3,6 +3,7 @@
 -- @module moonport.hypervisor.firewall.watch
 local errors = require "moonport.errors"
 local firewall = require "moonport.hypervisor.firewall"
+local iptables = require "moonport.hypervisor.firewall.iptables"
 local layout = require "moonport.hypervisor.firewall.layout"
 local netlink = require "moonport.netlink"
 local nft = require "moonport.nft"
@@ -104,9 +105,10 @@ end
 
 --- Watches until it is cancelled.
 -- @tparam state state
--- @tparam function observer of {type = "watching"}; {type = "mended", what = "flushed", "changed",
--- "start", "route", "others" or "lost", process, pid (as of `nft.monitor`)}; {type = "blocked",
--- program, chain, what, hint} and "unblocked"; {type = "failed", error}
+-- @tparam function observer of {type = "watching"}; {type = "unheard", program, hint}: its rules
+-- are looked at only when nftables changes; {type = "mended", what = "flushed", "changed", "start",
+-- "route", "others" or "lost", process, pid (as of `nft.monitor`)}; {type = "blocked", program,
+-- chain, what, hint} and "unblocked"; {type = "failed", error}
 function M.run(state, observer)
   local self = { state = state, observer = observer, blocked = {} }
   -- Listened to before anything is looked at, so that nothing is missed in between.
@@ -115,6 +117,10 @@ function M.run(state, observer)
   mend(self, { what = "start" })
   look_at_others(self)
   observer { type = "watching" }
+  if iptables.legacy_is_used() then
+    observer { type = "unheard", program = "legacy iptables",
+      hint = "`moonport doctor` reads it; its successor iptables-nft is heard" }
+  end
   task.all {
     function() watch_rules(self, rules) end,
     function() watch_routes(self, routes) end,
