@@ -13,7 +13,8 @@
  *
  * Pings of the peer are answered unless it is held up. With options.ping_ms, a peer that nothing is
  * heard of for that long is pinged, and one that is silent for three times as long is dead: all
- * operations end with MP_TIMEOUT.
+ * operations end with MP_TIMEOUT. A network that is gone is noticed within twice that long, by its
+ * TCP. Time in which this process did not run is nobody's silence.
  *
  * Everything runs on the loop's thread. Operations follow core/op.h; an open WebSocket keeps the
  * loop running only while one is under way. Errors have the domain "websocket", or "http" where

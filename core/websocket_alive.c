@@ -48,11 +48,11 @@ static bool tcp_answers(const mp_websocket *self, uint64_t limit) {
 }
 
 static bool is_dead(const mp_websocket *self, uint64_t silent) {
-  uint64_t limit = self->ping_ms * DEAD_AFTER;
-  if (silent < limit || self->asked < ASKED_LEAST)
+  if (self->asked > 0 && silent >= self->ping_ms && !tcp_answers(self, self->ping_ms))
+    return true;
+  if (silent < self->ping_ms * DEAD_AFTER || self->asked < ASKED_LEAST)
     return false;
-  bool may_be_busy = self->may_stall && self->ponged_id < self->needed_id;
-  return !may_be_busy || !tcp_answers(self, limit);
+  return !self->may_stall || self->ponged_id >= self->needed_id;
 }
 
 void mp_websocket_heard_(mp_websocket *self) {
@@ -68,18 +68,36 @@ static void ask(mp_websocket *self) {
   mp_websocket_write_frames_(self);
 }
 
+/* Not sooner than it has to: where the peer has closed and what it sent is still on its way, any
+ * byte of ours takes that back. */
 static void check_peer(mp_websocket *self, uint64_t now) {
   if (!mp_websocket_wants_input_(self))
     mp_websocket_heard_(self); /* it is us who do not listen */
   uint64_t silent = now - self->heard_at;
+  if (silent < self->ping_ms) {
+    self->next_ping = self->heard_at + self->ping_ms;
+    return;
+  }
   self->next_ping = now + self->ping_ms;
   if (is_dead(self, silent)) {
     mp_websocket_fail_(self, MP_TIMEOUT, "nothing was heard of `%s` for %.3g s", self->url,
                        (double)silent / 1000);
     mp_error_hint(&self->error, "it does not answer pings: the peer or the way to it is gone");
-  } else if (silent * 2 >= self->ping_ms) {
+  } else {
     ask(self);
   }
+}
+
+/* A network that is gone shows without a ping. Other sockets than TCP's have none of this. */
+void mp_websocket_watch_network_(const mp_websocket *self) {
+  int fd = mp_http_socket(self->http), on = 1, probes = 2;
+  int seconds = (int)(self->ping_ms / 3000 < 3600 ? self->ping_ms / 3000 : 3600);
+  if (seconds < 1)
+    seconds = 1;
+  setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof seconds);
+  setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof seconds);
+  setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
 }
 
 void mp_websocket_check_times_(mp_websocket *self) {

@@ -311,7 +311,9 @@ int mp_websocket_begin_frames_(mp_websocket *self, mp_error *err) {
   self->api->config_set_no_buffering(self->frames, 1);
   /* Ours is the limit that counts; control frames have 125 bytes at most anyway. */
   self->api->config_set_max_recv_msg_length(self->frames, UINT64_MAX >> 1);
-  self->heard_at = mp_loop_now(self->loop);
+  mp_websocket_heard_(self);
   self->next_ping = self->heard_at + self->ping_ms;
+  if (self->ping_ms > 0)
+    mp_websocket_watch_network_(self);
   return 0;
 }

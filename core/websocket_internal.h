@@ -174,6 +174,7 @@ void mp_websocket_send_ping_(mp_websocket *self);
 void mp_websocket_ponged_(mp_websocket *self, const uint8_t *bytes, size_t len);
 void mp_websocket_data_sent_(mp_websocket *self);
 void mp_websocket_heard_(mp_websocket *self); /* a byte of the peer's */
+void mp_websocket_watch_network_(const mp_websocket *self);
 /* What is due by now; once all that has come was read: who is late may be us. */
 void mp_websocket_check_times_(mp_websocket *self);
 uint64_t mp_websocket_next_due_(const mp_websocket *self); /* loop time; UINT64_MAX: nothing */

@@ -1,6 +1,7 @@
 /* How WebSockets end: good-byes, broken rules, silence, and an end of ours at every point. */
 #include "websocket_fixture.h"
 
+#include <poll.h>
 #include <semaphore.h>
 
 /* ---- good-byes ------------------------------------------------------------------------------ */
@@ -255,6 +256,39 @@ static void a_stop_of_this_process_is_no_silence_of_the_peer(void **state) {
   mp_raw_stop(&server);
 }
 
+typedef struct {
+  sem_t go_on;
+  int heard;
+} pausing;
+
+static void speak_and_listen(int fd, const char *request, void *data) {
+  pausing *self = data;
+  struct pollfd input = {fd, POLLIN, 0};
+  mp_peer_agree(fd, request, NULL);
+  sem_wait(&self->go_on);
+  mp_peer_frame(fd, 0x82, "hello", 5);
+  self->heard = poll(&input, 1, 1500);
+}
+
+/* A byte that comes to a peer that has closed takes back what it sent and is still on its way. */
+static void a_peer_is_not_pinged_before_it_was_silent_for_as_long_as_was_said(void **state) {
+  mp_raw_server server;
+  request request;
+  pausing pausing = {.heard = -1};
+  sem_init(&pausing.go_on, 0, 0);
+  mp_raw_start(&server, speak_and_listen, &pausing);
+  to(&request, server.url)->options.ping_ms = 2000;
+  mp_websocket *websocket = open_with(*state, &request);
+  pass_time(*state, 900);
+  sem_post(&pausing.go_on);
+  assert_message(*state, websocket, "hello");
+  receiving_fails(*state, websocket, "closed"); /* once the peer has listened long enough */
+  mp_websocket_free(websocket);
+  mp_raw_stop(&server);
+  assert_int_equal(pausing.heard, 0);
+  sem_destroy(&pausing.go_on);
+}
+
 static void agree_and_say_nothing_more(int fd, const char *request, void *data) {
   mp_peer_agree(fd, request, NULL);
   (void)data;
@@ -417,6 +451,7 @@ int main(void) {
       http_test(a_quiet_peer_that_answers_pings_lives),
       http_test(a_peer_that_may_stall_is_not_dead_while_its_tcp_answers),
       http_test(a_stop_of_this_process_is_no_silence_of_the_peer),
+      http_test(a_peer_is_not_pinged_before_it_was_silent_for_as_long_as_was_said),
       http_test(a_connection_that_broke_tells_who_ended_it_and_how_long_it_was_silent),
       http_test(a_ping_is_answered_or_ends_with_the_connection),
       http_test(opening_can_be_cancelled_at_every_turn),

@@ -158,9 +158,10 @@ local function run_with_env(cluster, target, command, options)
 end
 
 --- Runs a program in a container of a pod, to its end. Whatever it writes comes unharmed, however
--- much it is; a slow reader holds it up. It may run as long as it likes; a server or network that
--- is gone is noticed within half a minute. A cancel ends the connection: Kubernetes then hangs up
--- the program's terminal, and leaves one without a terminal running.
+-- much it is; a slow reader holds it up. It may run as long as it likes; a network that is gone is
+-- noticed within a minute, a server that is there and does not answer within two. A cancel ends the
+-- connection: Kubernetes then hangs up the program's terminal, and leaves one without a terminal
+-- running.
 --
 -- Nodes with containerd before 2.0 do two things to a program's input that no client can change or
 -- notice (`kubectl exec` has them too). It ends as soon as the program has closed its stdout or

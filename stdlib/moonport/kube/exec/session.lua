@@ -16,7 +16,10 @@ local CLOSE = "\255"
 local PIECE = 32768 -- bytes of a message
 local AHEAD = 256 << 10 -- bytes of input that may be under way on V4
 local STATUS_MOST = 1 << 20 -- bytes of how it ended
-local PING = 10 -- seconds; three times as long and silent means dead
+-- Seconds; three times as long and silent means dead. Not less: what a program has written may
+-- wait at a server that has no time just now, and where the program has ended meanwhile, a ping
+-- through the proxies of older servers would take it back.
+local PING = 30
 
 local pods = { group = "", version = "v1", name = "pods", singular = "pod", namespaced = true }
 M.pods = pods
