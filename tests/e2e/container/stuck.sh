@@ -36,7 +36,7 @@ moonport deploy --quiet svc.lua >deploy.out 2>&1 &
 deploying=$!
 let_go
 wait "$deploying" || check_failed "$(<deploy.out)"
-check_state svc exited
+check_equal "the state that comes" "$(moonport run "$MP_SOURCE_DIR/tests/e2e/wait.lua" svc exited)" exited
 
 it "tells what holds the namespace that it would remove, and removes it once nothing does"
 kubectl delete pods --all >/dev/null
