@@ -403,6 +403,7 @@ describe("a long line", function()
     local reader, parts, rows = lines_module.new(), {}, 0
     local function add(row)
       rows = rows + 1
+      assert.is_true(#row.text <= 1 << 20)
       parts[#parts + 1] = row.text .. (row.partial and "" or "|")
       assert.equal(TIME, row.time)
     end
@@ -434,7 +435,7 @@ describe("a long line", function()
     local pieces = {}
     for index, piece in ipairs(whole) do pieces[index] = TIME .. " " .. piece end
     for _, bytes in ipairs { TIME .. " " .. text, table.concat(pieces) } do
-      for _, size in ipairs { 10000, 65536, 1 << 20 } do
+      for _, size in ipairs { 10000, 65536, 1 << 20, #bytes + 1 } do
         local got, rows = read(bytes .. "\n", size)
         assert.is_true(got == text .. "|")
         assert.is_true(rows > 2)

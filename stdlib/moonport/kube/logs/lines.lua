@@ -74,35 +74,47 @@ local function split(self)
   return { time = self.time, text = row, partial = true }
 end
 
+-- Keeps the bytes of the chunk up to `last` for the row that they are part of.
+local function hold(self, last)
+  local text = self.chunk
+  if self.at > 1 or last < #text then text = text:sub(self.at, last) end
+  self.at = last + 1
+  if text == "" then return end
+  self.parts[#self.parts + 1] = text
+  self.held = self.held + #text
+end
+
+-- The row of what is held, which is whole.
+local function take_held(self)
+  local text = table.concat(self.parts)
+  self.parts, self.held = {}, 0
+  return finish(self, text)
+end
+
 -- The next row {time=, text=, partial=}; nil when more bytes are needed. `time` is nil where the
 -- line has none: then it is the node's own words.
 function Lines:next()
   local newline = self.chunk:find("\n", self.at, true)
-  if newline then
-    local text = self.chunk:sub(self.at, newline - 1)
+  local last = newline and newline - 1 or #self.chunk
+  local room = MOST + 1 - self.held -- one byte over it, and the line is to be split
+  if newline and self.held == 0 and newline - self.at < room then -- as most are
+    local text = self.chunk:sub(self.at, last)
     self.at = newline + 1
-    if self.held > 0 then
-      self.parts[#self.parts + 1] = text
-      text = table.concat(self.parts)
-      self.parts, self.held = {}, 0
-    end
     return finish(self, text)
   end
-  local rest = self.at == 1 and self.chunk or self.chunk:sub(self.at)
-  if rest ~= "" then
-    self.parts[#self.parts + 1] = rest
-    self.held = self.held + #rest
+  hold(self, math.min(last, self.at + room - 1))
+  if self.held > MOST then return split(self) end
+  if newline then
+    self.at = newline + 1
+    return take_held(self)
   end
   self.chunk, self.at = "", 1
-  if self.held > MOST then return split(self) end
 end
 
 -- The last row, where the log does not end with a newline.
 function Lines:finish()
   if self.held == 0 and not self.inside then return nil end
-  local text = table.concat(self.parts)
-  self.parts, self.held = {}, 0
-  return finish(self, text)
+  return take_held(self)
 end
 
 return M
