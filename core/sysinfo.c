@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -136,6 +137,11 @@ int mp_sys_check_kvm(mp_error *err) {
     return mp_error_hint(err, "add the account to the group `kvm` and log in again");
   return mp_error_hint(err, "is virtualization on in the firmware, and is kvm_intel or kvm_amd "
                             "loaded? In a VM, the host must allow nesting");
+}
+
+int mp_sys_landlock(void) {
+  long version = syscall(SYS_landlock_create_ruleset, NULL, 0, 1 /* only the version */);
+  return version < 0 ? 0 : (int)version;
 }
 
 /* The names of number 1 and up; those that vary by machine come from the headers. */

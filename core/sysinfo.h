@@ -32,6 +32,10 @@ int mp_sys_capability_number(const char *name);
  * known only by booting it. */
 int mp_sys_check_kvm(mp_error *err);
 
+/* The version of the Landlock ABI that the kernel has and that is switched on; 0: none. See
+ * landlock_create_ruleset(2). */
+int mp_sys_landlock(void);
+
 /* The number of a signal by name ("SIGTERM", "TERM", any case) or decimal number; 0: none. */
 int mp_sys_signal_number(const char *name);
 

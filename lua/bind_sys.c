@@ -198,6 +198,11 @@ static int l_page_size(lua_State *L) {
   return 1;
 }
 
+static int l_landlock(lua_State *L) {
+  lua_pushinteger(L, mp_sys_landlock());
+  return 1;
+}
+
 static int l_uid(lua_State *L) {
   lua_pushinteger(L, getuid());
   return 1;
@@ -286,6 +291,7 @@ int luaopen_moonport_sys(lua_State *L) {
                                        {"disk", l_disk},
                                        {"uptime", l_uptime},
                                        {"page_size", l_page_size},
+                                       {"landlock", l_landlock},
                                        {"uid", l_uid},
                                        {"euid", l_euid},
                                        {"gid", l_gid},

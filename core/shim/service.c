@@ -176,19 +176,50 @@ pid_t mp_shim_child_start(const mp_shim_spec *spec, const struct rlimit *core,
   return -1;
 }
 
+/* Whoever may write to the directory may have put another one in its place. */
+static bool are_ends_of_ours(const int ends[2]) {
+  struct stat reader, writer;
+  return fstat(ends[0], &reader) == 0 && fstat(ends[1], &writer) == 0 &&
+         reader.st_dev == writer.st_dev && reader.st_ino == writer.st_ino &&
+         S_ISFIFO(reader.st_mode) && reader.st_uid == geteuid() && reader.st_nlink == 1;
+}
+
+static int named_pipe(int ends[2], const char *dir, const char *name, mp_shim_error *err) {
+  enum { FLAGS = O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC }; /* opening waits for nobody */
+  char path[PATH_MAX];
+  if (snprintf(path, sizeof path, "%s/%s", dir, name) >= (int)sizeof path)
+    return mp_shim_fail_errno(err, ENAMETOOLONG, "could not make a pipe in `%.200s`", dir);
+  unlink(path); /* of an earlier run */
+  if (mkfifo(path, 0600) == 0 && (ends[0] = open(path, O_RDONLY | FLAGS)) >= 0)
+    ends[1] = open(path, O_WRONLY | FLAGS);
+  if (ends[1] < 0)
+    return mp_shim_fail_errno(err, errno, "could not make the pipe `%.200s`", path);
+  if (!are_ends_of_ours(ends))
+    return mp_shim_fail_errno(err, EEXIST, "could not make the pipe `%.200s`", path);
+  fcntl(ends[1], F_SETFL, fcntl(ends[1], F_GETFL) & ~O_NONBLOCK);
+  return 0;
+}
+
+static int open_output(int ends[2], const char *dir, const char *name, mp_shim_error *err) {
+  return dir ? named_pipe(ends, dir, name, err) : mp_shim_pipe(ends, 0, err);
+}
+
 /* fds: of /dev/null, then both ends of the two outputs. */
-static int open_all(int fds[5], mp_shim_error *err) {
+static int open_all(int fds[5], const char *dir, mp_shim_error *err) {
   fds[0] = open("/dev/null", O_RDWR | O_CLOEXEC);
   if (fds[0] < 0)
     return mp_shim_fail_errno(err, errno, "could not open /dev/null");
-  return mp_shim_pipe(fds + 1, 0, err) < 0 || mp_shim_pipe(fds + 3, 0, err) < 0 ? -1 : 0;
+  return open_output(fds + 1, dir, "stdout", err) < 0 ||
+                 open_output(fds + 3, dir, "stderr", err) < 0
+             ? -1
+             : 0;
 }
 
 int mp_shim_service_start(mp_shim_service *service, const mp_shim_spec *spec,
                           const struct rlimit *core, mp_shim_error *err) {
   int fds[5] = {-1, -1, -1, -1, -1};
   *service = MP_SHIM_SERVICE_NONE;
-  if (open_all(fds, err) < 0) {
+  if (open_all(fds, spec->output_pipes, err) < 0) {
     close_all(fds, 5);
     return -1;
   }

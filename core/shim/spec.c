@@ -182,6 +182,11 @@ static int set_bounded_file(mp_shim_spec *spec, const char *key, char *value, mp
   return *value == '/' ? 0 : bad(err, key, value, "an absolute path");
 }
 
+static int set_output_pipes(mp_shim_spec *spec, const char *key, char *value, mp_shim_error *err) {
+  spec->output_pipes = value;
+  return *value == '/' ? 0 : bad(err, key, value, "an absolute path");
+}
+
 static const struct field {
   const char *key;
   setter set;
@@ -217,6 +222,7 @@ static const struct field {
     {"no_new_privs", set_no_new_privs, false},
     {"notify", set_notify, false},
     {"bounded_file", set_bounded_file, false},
+    {"output_pipes", set_output_pipes, false},
 };
 enum { FIELD_COUNT = sizeof fields / sizeof *fields };
 
@@ -421,9 +427,12 @@ int mp_shim_spec_parse_exec(mp_shim_spec *spec, const mp_shim_spec *base, char *
   *spec = (mp_shim_spec){.bytes = bytes, .len = len};
   set_defaults(spec);
   int result = parse_records(spec, &given, err);
-  if (result == 0 && (spec->notify || spec->bounded_file))
-    result = mp_shim_fail(err, "invalid", "`%s` is for the service alone",
-                          spec->notify ? "notify" : "bounded_file");
+  const char *alone = spec->notify         ? "notify"
+                      : spec->bounded_file ? "bounded_file"
+                      : spec->output_pipes ? "output_pipes"
+                                           : NULL;
+  if (result == 0 && alone)
+    result = mp_shim_fail(err, "invalid", "`%s` is for the service alone", alone);
   if (result == 0 && merge_environment(spec, base, err) == 0) {
     take_from_service(spec, base, given);
     return 0;

@@ -71,6 +71,7 @@ typedef struct {
   const char *notify;       /* where the service says that it is ready; NULL when nobody asks */
   char *notify_env;         /* owned: the same in its environment */
   const char *bounded_file; /* NULL: none */
+  const char *output_pipes; /* the directory where both outputs have a name; NULL: they have none */
 } mp_shim_spec;
 
 /* Reads an fd (memfd, file or pipe; from its beginning where it can seek) to its end, at most

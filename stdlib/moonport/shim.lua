@@ -99,7 +99,8 @@ end
 --   ({uid, gid, groups}), `cgroups` ({path,...}), `restart`, `stop` ({signal, grace}), `log`
 --   (`{max_size, max_files}`), `nofile`, `nice`, `oom_score_adj`, `no_new_privs`; `notify`: the
 --   path of a socket to make, on which the service says that it is ready; `bounded_file`: the path
---   of a file that the service writes, of which only the end is kept
+--   of a file that the service writes, of which only the end is kept; `output_pipes`: the directory
+--   in which its outputs are to be pipes named `stdout` and `stderr`, which it can open by name
 -- @treturn string|secret
 function M.encode(spec)
   local parts = { "version=1\0" }
@@ -122,6 +123,7 @@ function M.encode(spec)
   add(parts, "no_new_privs", spec.no_new_privs and "1" or nil)
   add(parts, "notify", spec.notify)
   add(parts, "bounded_file", spec.bounded_file)
+  add(parts, "output_pipes", spec.output_pipes)
   parts[#parts + 1] = "end=1\0"
   return join(parts, 1, #parts)
 end

@@ -62,6 +62,11 @@ M.uptime = core.uptime
 -- @treturn integer bytes
 M.page_size = core.page_size
 
+--- The version of the Landlock ABI that the kernel has and that is switched on.
+-- @function landlock
+-- @treturn integer 0: none; see landlock_create_ruleset(2)
+M.landlock = core.landlock
+
 --- Which control groups the machine has.
 -- @function cgroup_mode
 -- @treturn string "v2", "v1", "hybrid" (controllers on v1) or "none"

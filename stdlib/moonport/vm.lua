@@ -127,13 +127,15 @@ end
 
 local function shim_spec(plan, options)
   local argv, env = M.command(plan)
+  local driver = machine.driver(plan.driver)
   return {
     name = plan.spec.name, id = options.id, argv = argv, env = env, cwd = "/",
     user = plan.user, cgroups = options.cgroups,
     restart = plan.restartable and options.restart or nil,
     stop = options.stop, log = options.log, nofile = options.nofile,
     oom_score_adj = options.oom_score_adj, no_new_privs = true,
-    bounded_file = fs.join(plan.spec.dir, machine.driver(plan.driver).events_file),
+    bounded_file = fs.join(plan.spec.dir, driver.events_file),
+    output_pipes = driver.output_pipes and plan.spec.dir or nil,
   }
 end
 

@@ -29,7 +29,7 @@ static void every_key_is_read(void **state) {
       "backoff_max_ms=20\0backoff_reset_ms=30\0stop_signal=SIGINT\0"
       "stop_grace_ms=40\0drain_ms=50\0log_max_size=4096\0log_max_files=7\0"
       "umask=077\0nofile=10:20\0nice=-5\0oom_score_adj=-100\0"
-      "no_new_privs=1\0notify=/run/n\0bounded_file=/run/e\0end=1\0";
+      "no_new_privs=1\0notify=/run/n\0bounded_file=/run/e\0output_pipes=/run\0end=1\0";
   mp_shim_spec spec;
   mp_shim_error err;
   assert_int_equal(parse_literal(&spec, text, &err), 0);
@@ -43,6 +43,7 @@ static void every_key_is_read(void **state) {
   assert_string_equal(spec.envp[1], "B==");
   assert_string_equal(spec.notify, "/run/n");
   assert_string_equal(spec.bounded_file, "/run/e");
+  assert_string_equal(spec.output_pipes, "/run");
   assert_string_equal(spec.envp[2], "NOTIFY_SOCKET=/run/n");
   assert_null(spec.envp[3]);
   assert_string_equal(spec.cwd, "/d");

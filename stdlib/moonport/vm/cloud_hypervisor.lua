@@ -16,6 +16,7 @@ local task = require "moonport.task"
 local M = {
   name = "cloud-hypervisor",
   events_file = "events",
+  output_pipes = true, -- what Landlock lets it open has to have a name
 }
 
 local SOCKET = "api"

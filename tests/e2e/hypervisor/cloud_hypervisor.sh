@@ -66,7 +66,7 @@ check_equal "the interface" "$(config '.net[0].tap')" "$(taps)"
 check_matches <(config .payload.cmdline) "mp.net=$(config '.net[0].mac'),$(field svc .address)/30,172"
 check_equal "the guest's channel" "$(config .vsock.socket)" "$(find "$(runtime_dir)" -name vsock)"
 check_equal "the console, and the service's output" "$(config '[.serial.file, .console.file] | join(" ")')" \
-  '/proc/self/fd/2 /proc/self/fd/1'
+  "$(dirname "$(config .vsock.socket)")/stderr $(dirname "$(config .vsock.socket)")/stdout"
 
 it "runs the VMM as nobody, within limits of the host"
 check_matches "/proc/$(vmm svc)/status" '^Uid:.(6[1-5][0-9]{3})'

@@ -371,6 +371,38 @@ static void a_bounded_file_must_be_one(void **state) {
   assert_contains(s->ready, "error ELOOP could not open");
 }
 
+/* ---- Outputs that have names. */
+
+static void outputs_with_names_are_opened_by_them_in_each_run(void **state) {
+  shim *s = *state;
+  char path[128];
+  size_t len;
+  snprintf(path, sizeof path, "%s/stdout", s->dir);
+  assert_int_equal(symlink("/etc/passwd", path), 0); /* is replaced, not followed */
+  spec_add(s, "output_pipes=%s", s->dir);
+  spec_add(s, "cwd=%s", s->dir);
+  spec_add(s, "restart=on-failure");
+  spec_add(s, "restart_max=1");
+  spec_add(s, "backoff_initial_ms=1");
+  spec_shell(s, "echo to one >stdout; echo to the other >stderr; exit 1");
+  shim_start_ok(s);
+  wait_state(s, "\"failed\"");
+  char *out = service_output(s, "stdout", &len);
+  char *err = service_output(s, "stderr", &len);
+  assert_string_equal(out, "to one\nto one\n");
+  assert_string_equal(err, "to the other\nto the other\n");
+  free(out);
+  free(err);
+}
+
+static void outputs_with_names_need_a_directory(void **state) {
+  shim *s = *state;
+  spec_add(s, "output_pipes=%s/none", s->dir);
+  spec_shell(s, "exit 0");
+  shim_start(s, NULL);
+  assert_contains(s->ready, "error ENOENT could not make the pipe");
+}
+
 static int run(void) {
 #define shim_test(name) cmocka_unit_test_setup_teardown(name, shim_setup, shim_teardown)
 #define disk_test(name) cmocka_unit_test_setup_teardown(name, small_disk_setup, small_disk_teardown)
@@ -383,6 +415,8 @@ static int run(void) {
       shim_test(a_bounded_file_is_made_smaller_while_it_is_written),
       shim_test(a_bounded_file_is_small_after_the_end),
       shim_test(a_bounded_file_must_be_one),
+      shim_test(outputs_with_names_are_opened_by_them_in_each_run),
+      shim_test(outputs_with_names_need_a_directory),
   };
   const struct CMUnitTest disk_tests[] = {
       disk_test(a_full_disk_drops_counts_and_recovers),

@@ -3,6 +3,7 @@
 
 local fs = require "moonport.fs"
 local json = require "moonport.json"
+local sys = require "moonport.sys"
 
 local M = {}
 
@@ -34,22 +35,23 @@ local function map(list, fn)
   return made
 end
 
--- Landlock knows files by where they are, which pipes are not: what goes to the supervisor goes by
--- the monitor's own standard output then.
-local function confines(spec)
-  return spec.sandbox and spec.console ~= "file"
+-- The version of Landlock that the monitor insists on, which came with Linux 6.2.
+local LANDLOCK = 3
+
+-- Landlock knows files by where they are, so both outputs are the supervisor's pipes by their
+-- names.
+local function to_supervisor(spec, name)
+  return { mode = "File", file = fs.join(spec.dir, name) }
 end
 
 local function serial(spec)
   if spec.console == "pty" then return { mode = "Pty" } end
-  if spec.console == "file" then return { mode = "File", file = "/proc/self/fd/2" } end
+  if spec.console == "file" then return to_supervisor(spec, "stderr") end
   return { mode = "Off" }
 end
 
 local function console(spec)
-  if not spec.output then return { mode = "Off" } end
-  if confines(spec) then return { mode = "Tty" } end
-  return { mode = "File", file = "/proc/self/fd/1" }
+  return spec.output and to_supervisor(spec, "stdout") or { mode = "Off" }
 end
 
 -- What may be added later has to be within its reach from the start.
@@ -99,7 +101,7 @@ function M.machine(spec)
       cid = spec.vsock.cid, socket = spec.vsock.socket or fs.join(spec.dir, "vsock"),
     }
   end
-  if confines(spec) then
+  if spec.sandbox and sys.landlock() >= LANDLOCK then
     config.landlock_enable, config.landlock_rules = true, landlock_rules(spec)
   end
   return config
