@@ -36,8 +36,8 @@ local READS = {
   ["moonport.core.session"] = "begin finish line tasks",
   ["moonport.core.store"] = "",
   ["moonport.core.sys"] = [[boot_id capabilities cgroup_mode check_kvm cpus disk egid euid gid
-    has_capability hostname identity is_alive landlock memory page_size pid ppid signals uid uname uptime
-    wait_gone]],
+    has_capability hostname identity is_alive landlock memory page_size pid ppid signals uid
+    uname uptime wait_gone]],
   ["moonport.core.task"] = "cancelled close_timeout current event sleep spawn",
   ["moonport.core.terminal"] = "columns cooked footer is_terminal raw read_line size truncate",
   ["moonport.core.user"] = "lookup",
