@@ -9,8 +9,8 @@
 #include <sys/socket.h>
 
 #define DEAD_AFTER 3 /* times ping_ms without a byte */
-#define ASKED_LEAST                                                                                \
-  2 /* and so many looks, ping_ms apart: a process that was stopped has not asked */
+/* And so many looks, ping_ms apart: a process that was stopped has not asked. */
+#define ASKED_LEAST 2
 
 /* A ping carries its number. */
 void mp_websocket_send_ping_(mp_websocket *self) {

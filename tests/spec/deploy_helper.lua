@@ -3,6 +3,7 @@ local deploy = require "moonport.deploy"
 local fs = require "moonport.fs"
 local json = require "moonport.json"
 local manifest = require "moonport.manifest"
+local service = require "moonport.service"
 local site = require "moonport.site"
 local state = require "moonport.state"
 
@@ -133,6 +134,39 @@ function M.holds(text, part)
   if not text:find(part, 1, true) then
     error(("`%s` is not in: %s"):format(part, text), 2)
   end
+end
+
+--- For a `describe`: gives each of its tests a sandbox, `box`, and an environment on it, `env`, and
+-- functions that use them. The helper has to be loaded in the spec's own environment.
+function M.given()
+  local at = {}
+
+  before_each(function()
+    at.box = M.sandbox()
+    at.env = M.open(at.box)
+  end)
+
+  after_each(function()
+    at.env.state:close()
+    fs.remove_tree(at.box.dir)
+  end)
+
+  --- Deploys.
+  function at.run(changes)
+    return deploy.run(at.env, M.manifest(at.box, changes))
+  end
+
+  --- As another command finds it.
+  function at.reopen()
+    at.env.state:close()
+    at.env = M.open(at.box)
+  end
+
+  function at.state_of()
+    return service.open(at.env, "svc"):status().state
+  end
+
+  return at
 end
 
 return M

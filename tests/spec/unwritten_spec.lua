@@ -3,43 +3,21 @@ local deploy = require "moonport.deploy"
 local errors = require "moonport.errors"
 local fs = require "moonport.fs"
 local gc = require "moonport.gc"
-local helper = dofile(os.getenv "MP_SOURCE_DIR" .. "/tests/spec/deploy_helper.lua")
+local helper = assert(
+  loadfile(os.getenv "MP_SOURCE_DIR" .. "/tests/spec/deploy_helper.lua", "t", _ENV))()
 local process = require "moonport.process"
-local service = require "moonport.service"
 local sys = require "moonport.sys"
 
 local holds, refusal = helper.holds, helper.refusal
 
 describe("where the state cannot be written, deploying", function()
-  local box, env
-
-  before_each(function()
-    box = helper.sandbox()
-    env = helper.open(box)
-  end)
-
-  after_each(function()
-    env.state:close()
-    fs.remove_tree(box.dir)
-  end)
-
-  local function run(changes)
-    return deploy.run(env, helper.manifest(box, changes))
-  end
-
-  local function reopen()
-    env.state:close()
-    env = helper.open(box)
-  end
-
-  local function state_of()
-    return service.open(env, "svc"):status().state
-  end
+  local at = helper.given()
+  local run, reopen, state_of = at.run, at.reopen, at.state_of
 
   -- From the moment at which something is told of a step.
   local function on(what, step, fn)
-    local told = env.observer
-    function env.observer(event)
+    local told = at.env.observer
+    function at.env.observer(event)
       told(event)
       if event.type == what and event.step == step then
         fn()
@@ -48,11 +26,11 @@ describe("where the state cannot be written, deploying", function()
   end
 
   local function failing_at(step)
-    return helper.manifest(box, { native = { fail = { step } } })
+    return helper.manifest(at.box, { native = { fail = { step } } })
   end
 
   local function refuse_writes()
-    env.state.db:run "PRAGMA query_only = ON"
+    at.env.state.db:run "PRAGMA query_only = ON"
   end
 
   -- The step's own failure, and why nothing was undone.
@@ -70,20 +48,20 @@ describe("where the state cannot be written, deploying", function()
   for _, step in ipairs { "data", "file", "service", "ready" } do
     it(("tells why step `%s` failed, and rm undoes it later"):format(step), function()
       on("step.failed", step, refuse_writes)
-      check_told(refusal(deploy.run, env, failing_at(step)), step, "readonly")
+      check_told(refusal(deploy.run, at.env, failing_at(step)), step, "readonly")
       reopen()
       assert.equal("interrupted", state_of())
-      deploy.remove(env, "svc")
-      assert.same({}, helper.names(box.base))
-      assert.same({}, helper.rows(env))
+      deploy.remove(at.env, "svc")
+      assert.same({}, helper.names(at.box.base))
+      assert.same({}, helper.rows(at.env))
     end)
 
     it(("tells why step `%s` failed, and gc undoes it later"):format(step), function()
       on("step.failed", step, refuse_writes)
-      refusal(deploy.run, env, failing_at(step))
+      refusal(deploy.run, at.env, failing_at(step))
       reopen()
-      assert.equal("removed", gc.run(env)[1].action)
-      assert.same({}, helper.names(box.base))
+      assert.equal("removed", gc.run(at.env)[1].action)
+      assert.same({}, helper.names(at.box.base))
     end)
   end
 
@@ -93,7 +71,7 @@ describe("where the state cannot be written, deploying", function()
     holds(failure, "failed at step `ready`")
     holds(failure.cause, "readonly")
     reopen()
-    assert.equal("resumed", deploy.run(env, helper.manifest(box)).outcome)
+    assert.equal("resumed", deploy.run(at.env, helper.manifest(at.box)).outcome)
     assert.equal("running", state_of())
   end)
 
@@ -102,21 +80,21 @@ describe("where the state cannot be written, deploying", function()
     on("step.failed", "ready", refuse_writes)
     refusal(run, { description = "two", native = { fail = { "ready" } } })
     reopen()
-    assert.equal("removed", gc.run(env)[1].action)
+    assert.equal("removed", gc.run(at.env)[1].action)
     assert.equal("running", state_of())
-    assert.equal(1, env.state:deployment("svc").revision)
+    assert.equal(1, at.env.state:deployment("svc").revision)
   end)
 
   it("for want of room tells both, and goes on when there is some", function()
-    local small = box.dir .. "/small"
+    local small = at.box.dir .. "/small"
     fs.mkdirs(small)
     local mount = { "mount", "-t", "tmpfs", "-o", "size=1m", "none", small }
     if sys.euid() ~= 0 or not try(process.run, mount) then
       return pending "no tmpfs can be mounted"
     end
-    env.state:close()
-    box.state = small .. "/state"
-    env = helper.open(box)
+    at.env.state:close()
+    at.box.state = small .. "/state"
+    at.env = helper.open(at.box)
     on("step.failed", "ready", function()
       local file <close> = assert(io.open(small .. "/filler", "w"))
       file:setvbuf "no"
@@ -124,15 +102,15 @@ describe("where the state cannot be written, deploying", function()
         while file:write(("x"):rep(1 << size)) do end
       end
     end)
-    check_told(refusal(deploy.run, env, failing_at "ready"), "ready", "full")
-    env.state:close()
+    check_told(refusal(deploy.run, at.env, failing_at "ready"), "ready", "full")
+    at.env.state:close()
     fs.remove(small .. "/filler")
-    env = helper.open(box)
-    deploy.remove(env, "svc")
-    assert.same({}, helper.names(box.base))
-    env.state:close()
+    at.env = helper.open(at.box)
+    deploy.remove(at.env, "svc")
+    assert.same({}, helper.names(at.box.base))
+    at.env.state:close()
     process.run { "umount", small }
-    box.state = box.dir .. "/state"
-    env = helper.open(box)
+    at.box.state = at.box.dir .. "/state"
+    at.env = helper.open(at.box)
   end)
 end)
